@@ -16,7 +16,7 @@ export interface EngineRequest {
   ignoreEos: boolean;
 }
 
-export type FinishReason = 'stop' | 'length' | 'cancelled' | 'error';
+export type FinishReason = 'stop' | 'length' | 'error';
 
 export interface TokenReport extends TokenLogprob {
   top: TokenLogprob[];

@@ -1,0 +1,47 @@
+/**
+ * A model without arithmetic: the next token's logits are a hash of all tokens before it and the adapter. It keeps
+ * the tokens in a block pool and reads every sequence back from there, so a wrong block table gives wrong tokens.
+ */
+
+import type { ModelShape, Runner, StepRow } from '../src/engine/runner.ts';
+import { random } from './tiny-model.ts';
+
+export class FakeRunner implements Runner {
+  readonly shape: ModelShape;
+  readonly #pool: Int32Array;
+  /** Runs before each step; may throw to make it fail. */
+  beforeStep: (rows: StepRow[]) => void | Promise<void> = () => {};
+  steps = 0;
+  released = false;
+
+  constructor(shape: Partial<ModelShape> = {}) {
+    this.shape = { vocabularySize: 50, contextLength: 64, blocks: 32, blockSize: 4, ...shape };
+    this.#pool = new Int32Array(this.shape.blocks * this.shape.blockSize).fill(-1);
+  }
+
+  async run(rows: StepRow[]): Promise<Float32Array[]> {
+    this.steps++;
+    await this.beforeStep(rows);
+    const { blockSize } = this.shape;
+    const slot = (row: StepRow, i: number) => {
+      const block = row.blockTable[Math.floor(i / blockSize)];
+      if (block === undefined) throw new Error(`position ${i} has no block`);
+      return block * blockSize + (i % blockSize);
+    };
+    for (const row of rows) {
+      for (const [i, token] of row.tokens.entries()) this.#pool[slot(row, row.start + i)] = token;
+    }
+    return rows.map((row) => {
+      let hash = 2166136261 ^ row.adapterSlot;
+      for (let i = 0; i < row.start + row.tokens.length; i++) {
+        hash = Math.imul(hash ^ this.#pool[slot(row, i)]!, 16777619);
+      }
+      const next = random(hash);
+      return Float32Array.from({ length: this.shape.vocabularySize }, () => 4 * next());
+    });
+  }
+
+  async release(): Promise<void> {
+    this.released = true;
+  }
+}
