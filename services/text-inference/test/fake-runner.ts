@@ -8,13 +8,16 @@ import { random } from './tiny-model.ts';
 
 export class FakeRunner implements Runner {
   readonly shape: ModelShape;
+  readonly adapterSlots: number;
   readonly #pool: Int32Array;
   /** Runs before each step; may throw to make it fail. */
   beforeStep: (rows: StepRow[]) => void | Promise<void> = () => {};
   steps = 0;
   released = false;
 
-  constructor(shape: Partial<ModelShape> = {}) {
+  constructor(options: Partial<ModelShape & { adapterSlots: number }> = {}) {
+    const { adapterSlots = 4, ...shape } = options;
+    this.adapterSlots = adapterSlots;
     this.shape = { vocabularySize: 50, contextLength: 64, blocks: 32, blockSize: 4, ...shape };
     this.#pool = new Int32Array(this.shape.blocks * this.shape.blockSize).fill(-1);
   }
@@ -40,6 +43,10 @@ export class FakeRunner implements Runner {
       return Float32Array.from({ length: this.shape.vocabularySize }, () => 4 * next());
     });
   }
+
+  async loadAdapter(_slot: number, _folder: string): Promise<void> {}
+
+  clearAdapter(): void {}
 
   async release(): Promise<void> {
     this.released = true;

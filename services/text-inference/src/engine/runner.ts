@@ -24,9 +24,39 @@ export interface ModelShape {
 
 export interface Runner {
   readonly shape: ModelShape;
+  /** Adapters that fit beside the base: slots 1 to this. */
+  readonly adapterSlots: number;
   /** Computes the new tokens of each row, leaves their keys and values in the pool, and returns the logits
    * [vocabulary] of each row's last token. Rows are independent of one another. */
   run(rows: StepRow[]): Promise<Float32Array[]>;
+  /**
+   * Puts the adapter of a local folder in peft's layout into a slot; between two steps.
+   * @throws AdapterError where it does not fit the model.
+   */
+  loadAdapter(slot: number, folder: string): Promise<void>;
+  /** Empties a slot. */
+  clearAdapter(slot: number): void;
   /** Gives native memory back; not to be called while a step runs. */
   release(): Promise<void>;
 }
+
+/** An adapter folder that can't be used with this model, and why. */
+export class AdapterError extends Error {
+  override name = 'AdapterError';
+}
+
+export interface RunnerOptions {
+  /** Local Hugging Face folder of the base. */
+  folder: string;
+  /** Threads of the numeric runtime. */
+  threads: number;
+  /** Blocks of the key/value pool; undefined takes a default from the model's context and the machine's memory. */
+  blocks?: number | undefined;
+  /** Tokens a block holds. */
+  blockSize: number;
+  /** Adapters that fit beside the base. */
+  adapterSlots: number;
+}
+
+/** A module that can be a worker's runner exports this under the name `createRunner`. */
+export type CreateRunner = (options: RunnerOptions) => Promise<Runner>;

@@ -10,21 +10,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
-
-export interface ChatMessage {
-  role: string;
-  content: string;
-}
-
-/** The prompt can't be used; `field` names what is wrong with the request's own path. */
-export class PromptError extends Error {
-  override name = 'PromptError';
-  readonly field: string;
-  constructor(field: string, message: string) {
-    super(message);
-    this.field = field;
-  }
-}
+import { type ChatMessage, PromptError } from './prompt.ts';
 
 export interface Tokenizer {
   /** Plain text to ids, with what the tokenizer itself puts around it (as a rule the start token). */

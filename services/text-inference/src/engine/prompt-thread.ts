@@ -1,0 +1,71 @@
+/** The service's side of the thread that turns chats and texts into tokens. */
+
+import type { Worker } from 'node:worker_threads';
+import { PendingCalls } from './calls.ts';
+import { PromptError, type PromptInput } from './prompt.ts';
+import { startWorker } from './worker-start.ts';
+
+export interface PromptThreadOptions {
+  /** Local model folder with the tokenizer. */
+  folder: string;
+  /** Tokens a sequence may have in all. */
+  contextLength: number;
+}
+
+export type ToPrompt = { type: 'encode'; call: number; input: PromptInput } | { type: 'close' };
+
+export type FromPrompt =
+  | { type: 'ready' }
+  | { type: 'failed'; message: string }
+  | { type: 'tokens'; call: number; tokens: number[] }
+  | { type: 'refused'; call: number; field: string | undefined; message: string };
+
+export class PromptThread {
+  readonly #worker: Worker;
+  readonly #calls = new PendingCalls<number[]>();
+  readonly #exit: Promise<void>;
+
+  static async start(options: PromptThreadOptions): Promise<PromptThread> {
+    const module = new URL('./prompt-worker.ts', import.meta.url);
+    const [worker, first] = await startWorker<FromPrompt>(module, options);
+    if (first.type !== 'ready')
+      throw new Error(first.type === 'failed' ? first.message : 'unexpected message');
+    return new PromptThread(worker);
+  }
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on('message', (message: FromPrompt) => {
+      if (message.type === 'tokens') this.#calls.resolve(message.call, message.tokens);
+      if (message.type !== 'refused') return;
+      const { field } = message;
+      this.#calls.reject(
+        message.call,
+        field === undefined ? new Error(message.message) : new PromptError(field, message.message),
+      );
+    });
+    let cause = new Error('the tokenizer thread has ended');
+    worker.on('error', (error) => {
+      cause = error instanceof Error ? error : new Error(String(error));
+    });
+    this.#exit = new Promise((resolve) => {
+      worker.on('exit', () => {
+        this.#calls.rejectAll(cause);
+        resolve();
+      });
+    });
+  }
+
+  /** Tokens of a chat or text, at least one and fewer than the context. @throws PromptError naming the field. */
+  encode(input: PromptInput): Promise<number[]> {
+    return this.#calls.call((call) =>
+      this.#worker.postMessage({ type: 'encode', call, input } satisfies ToPrompt),
+    );
+  }
+
+  /** Ends the thread after what it has been given. */
+  async close(): Promise<void> {
+    this.#worker.postMessage({ type: 'close' } satisfies ToPrompt);
+    await this.#exit;
+  }
+}
