@@ -1,0 +1,74 @@
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { ConfigError, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
+import { readServiceConfig, type ServiceConfig } from '@landfall/common/config/service-config.ts';
+import { InvalidRefError, type ModelRef, parseModelRef } from './model/ref.ts';
+
+/** What a replica needs to know beside what every service does. */
+export interface TextConfig extends ServiceConfig {
+  /** The base it serves. */
+  model: ModelRef;
+  /** A local Hugging Face folder to serve as `model`; undefined fetches it from the registry. */
+  modelFolder: string | undefined;
+  /** Whose models these are; callers of other tenants see nothing. */
+  tenant: string;
+  /** `host:port` of the registry; empty means a replica without one (a local folder and no adapters). */
+  registryUrl: string;
+  /** Fetched files, by digest; replicas of one machine may share it. */
+  cacheFolder: string;
+  /** Threads of the numeric runtime. */
+  threads: number;
+  /** Requests that run at once. */
+  maxBatch: number;
+  /** Requests that wait; more are refused. */
+  maxQueue: number;
+  /** Prompt tokens of one prefill step. */
+  maxPrefillTokens: number;
+  /** Blocks of the key/value pool; undefined takes a default. */
+  blocks: number | undefined;
+  /** Tokens a block holds. */
+  blockSize: number;
+  /** Adapters that are held at once. */
+  adapterSlots: number;
+  /** Module with the model's `createRunner`, as a URL. */
+  runnerModule: string;
+}
+
+/**
+ * Reads LANDFALL_MODEL, LANDFALL_MODEL_FOLDER, LANDFALL_TENANT, LANDFALL_REGISTRY_URL and LANDFALL_TEXT_* beside
+ * the common variables.
+ * @throws ConfigError that names the variable.
+ */
+export function readTextConfig(env: Env): TextConfig {
+  const service = readServiceConfig('text-inference', env);
+  const modelFolder = env.LANDFALL_MODEL_FOLDER ? resolve(env.LANDFALL_MODEL_FOLDER) : undefined;
+  const registryUrl = stringVar(env, 'LANDFALL_REGISTRY_URL', modelFolder ? ' ' : undefined).trim();
+  const blocks = integerVar(env, 'LANDFALL_TEXT_BLOCKS', 0, 0, 10_000_000);
+  return {
+    ...service,
+    model: modelVar(env, modelFolder),
+    modelFolder,
+    tenant: stringVar(env, 'LANDFALL_TENANT', 'default'),
+    registryUrl,
+    cacheFolder: resolve(stringVar(env, 'LANDFALL_TEXT_CACHE', join(service.home, 'cache'))),
+    threads: integerVar(env, 'LANDFALL_TEXT_THREADS', availableParallelism(), 1, 1024),
+    maxBatch: integerVar(env, 'LANDFALL_TEXT_MAX_BATCH', 16, 1, 4096),
+    maxQueue: integerVar(env, 'LANDFALL_TEXT_MAX_QUEUE', 64, 0, 100_000),
+    maxPrefillTokens: integerVar(env, 'LANDFALL_TEXT_MAX_PREFILL_TOKENS', 512, 16, 1_000_000),
+    blocks: blocks === 0 ? undefined : blocks,
+    blockSize: 16,
+    adapterSlots: integerVar(env, 'LANDFALL_TEXT_ADAPTERS', 16, 0, 4096),
+    runnerModule: new URL('./engine/onnx-runner.ts', import.meta.url).href,
+  };
+}
+
+function modelVar(env: Env, folder: string | undefined): ModelRef {
+  const raw = stringVar(env, 'LANDFALL_MODEL', folder ? 'models:/local/0.0.0' : undefined);
+  try {
+    return parseModelRef(raw);
+  } catch (error) {
+    if (error instanceof InvalidRefError)
+      throw new ConfigError('LANDFALL_MODEL', `is ${raw}: ${error.message}`);
+    throw error;
+  }
+}
