@@ -33,7 +33,11 @@ if (current() !== stamp) {
     const template = JSON.stringify({
       version: 'v2',
       plugins: [
-        { local: join(root, 'node_modules/.bin/protoc-gen-es'), out: aside, opt: ['target=js+dts', 'import_extension=js'] },
+        {
+          local: join(root, 'node_modules/.bin/protoc-gen-es'),
+          out: aside,
+          opt: ['target=js+dts', 'import_extension=js'],
+        },
       ],
     });
     execFileSync(join(root, 'node_modules/.bin/buf'), ['generate', '--template', template], {

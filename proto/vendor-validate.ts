@@ -58,6 +58,6 @@ for (const desc of proto.messageType) lines.push(...messageLines(desc));
 for (const field of proto.extension) {
   lines.push(`extend ${field.extendee} {`, `  ${fieldLine(field, false)}`, '}');
 }
-const path = join(import.meta.dirname, "third_party", proto.name);
+const path = join(import.meta.dirname, 'third_party', proto.name);
 mkdirSync(dirname(path), { recursive: true });
 writeFileSync(path, `${lines.join('\n')}\n`);

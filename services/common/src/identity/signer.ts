@@ -1,0 +1,94 @@
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import { jwtVerify, SignJWT } from 'jose';
+import { LRUCache } from 'lru-cache';
+import { unauthenticated } from '../errors/errors.ts';
+import type { Identity } from './identity.ts';
+
+/** Metadata key that carries a signed identity from hop to hop. */
+export const IDENTITY_KEY = 'landfall-identity';
+
+const ISSUER = 'landfall';
+const AUDIENCE = 'landfall-mesh';
+const ALGORITHM = 'HS256';
+const LIFETIME_MS = 5 * 60_000;
+/** A cached token is handed out only while it holds for at least this long. */
+const MARGIN_MS = 60_000;
+
+interface Minted {
+  token: string;
+  expiresMs: number;
+}
+
+/**
+ * Signs and verifies identities with the mesh's key (JWT, HS256 and nothing else). Both directions are cached, so
+ * a call costs a look-up and not a signature.
+ */
+export class IdentitySigner {
+  readonly #key: Uint8Array;
+  readonly #minted = new LRUCache<string, Minted>({ max: 10_000 });
+  readonly #verified = new LRUCache<string, { identity: Identity; expiresMs: number }>({ max: 10_000 });
+
+  /** @param key at least 32 bytes, the same for all services of a mesh */
+  constructor(key: Uint8Array) {
+    if (key.length < 32) throw new Error(`the mesh key has ${key.length} bytes; it needs at least 32`);
+    this.#key = key;
+  }
+
+  /** A token for an identity, valid for a few minutes. */
+  mint(identity: Identity): string | Promise<string> {
+    const cacheKey = `${identity.role}\n${identity.tenant}\n${identity.subject}`;
+    const known = this.#minted.get(cacheKey);
+    if (known && known.expiresMs - Date.now() > MARGIN_MS) return known.token;
+    return this.#sign(identity, cacheKey);
+  }
+
+  async #sign(identity: Identity, cacheKey: string): Promise<string> {
+    const expiresMs = Date.now() + LIFETIME_MS;
+    const token = await new SignJWT({ tenant: identity.tenant, role: identity.role })
+      .setProtectedHeader({ alg: ALGORITHM })
+      .setIssuer(ISSUER)
+      .setAudience(AUDIENCE)
+      .setSubject(identity.subject)
+      .setExpirationTime(Math.floor(expiresMs / 1000))
+      .sign(this.#key);
+    this.#minted.set(cacheKey, { token, expiresMs });
+    return token;
+  }
+
+  /**
+   * The identity in a token. A promise only where the token was not seen before.
+   * @throws LandfallError UNAUTHENTICATED for a token that is forged, expired, or meant for somebody else.
+   */
+  verify(token: string): Identity | Promise<Identity> {
+    const known = this.#verified.get(token);
+    if (known) {
+      if (known.expiresMs > Date.now()) return known.identity;
+      this.#verified.delete(token);
+    }
+    return this.#check(token);
+  }
+
+  async #check(token: string): Promise<Identity> {
+    try {
+      const { payload } = await jwtVerify(token, this.#key, {
+        algorithms: [ALGORITHM],
+        issuer: ISSUER,
+        audience: AUDIENCE,
+        requiredClaims: ['sub', 'exp'],
+      });
+      const { sub, tenant, role, exp } = payload as {
+        sub: string;
+        tenant: unknown;
+        role: unknown;
+        exp: number;
+      };
+      if (typeof tenant !== 'string' || typeof role !== 'number' || !(role in Role))
+        throw new Error('claims');
+      const identity: Identity = { subject: sub, tenant, role };
+      this.#verified.set(token, { identity, expiresMs: exp * 1000 });
+      return identity;
+    } catch (cause) {
+      throw unauthenticated('the caller identity is missing, forged or expired', { cause });
+    }
+  }
+}
