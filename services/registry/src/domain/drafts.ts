@@ -1,0 +1,105 @@
+import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { Lineage } from '@landfall/proto/landfall/registry/v1/model_pb.js';
+import { v7 as uuidv7 } from 'uuid';
+import { invalidArgument } from '@landfall/common/errors/errors.ts';
+import {
+  type KindName,
+  type Model,
+  ModelEntity,
+  type Version,
+  VersionDatasetEntity,
+  VersionEntity,
+  VersionFileEntity,
+} from '../db/entities.ts';
+import { modelExists, versionExists, versionIsReady } from '../errors.ts';
+import { lockVersion } from './find.ts';
+import type { ManifestFile } from './manifest.ts';
+import { formatReference, parseReference } from './reference.ts';
+import { nextVersion, precedenceKey } from './semver-order.ts';
+
+/** More files than any model or data set of the mesh has. */
+const MAX_FILES = 10_000;
+
+/** Creates a model. Throws ALREADY_EXISTS. */
+export async function createModel(
+  em: SqlEntityManager,
+  tenant: string,
+  init: { name: string; kind: KindName; description: string; labels: Record<string, string> },
+): Promise<Model> {
+  if (await em.findOne(ModelEntity, { tenant, name: init.name })) throw modelExists(init.name);
+  const model = em.create(ModelEntity, { id: uuidv7(), tenant, ...init, createdAt: new Date() });
+  await em.flush();
+  return model;
+}
+
+/** Opens a draft; the model must be locked, since '' takes the version after the newest. Throws ALREADY_EXISTS. */
+export async function createDraft(
+  em: SqlEntityManager,
+  model: Model,
+  init: { version: string; description: string; labels: Record<string, string>; lineage: Lineage | undefined },
+): Promise<Version> {
+  const [newest] = await em.find(
+    VersionEntity,
+    { modelId: model.id },
+    { orderBy: { precedence: 'desc' }, limit: 1 },
+  );
+  const version = init.version || nextVersion(newest ? [newest.version] : []);
+  if (await em.findOne(VersionEntity, { modelId: model.id, version })) {
+    throw versionExists(formatReference(model.name, version));
+  }
+  const draft = em.create(VersionEntity, {
+    id: uuidv7(),
+    modelId: model.id,
+    tenant: model.tenant,
+    name: model.name,
+    version,
+    precedence: precedenceKey(version),
+    kind: model.kind,
+    state: 'draft',
+    description: init.description,
+    digest: '',
+    metrics: {},
+    base: '',
+    jobId: '',
+    method: '',
+    labels: init.labels,
+    createdAt: new Date(),
+  });
+  await em.flush();
+  if (init.lineage) await setLineage(em, draft, init.lineage);
+  return draft;
+}
+
+/** Records what a draft is made from, in place of what was recorded before. References are only read here. */
+export async function setLineage(em: SqlEntityManager, draft: Version, lineage: Lineage): Promise<void> {
+  if (lineage.base) parseReference(lineage.base, 'lineage.base');
+  lineage.datasets.forEach(({ ref }, index) => {
+    parseReference(ref, `lineage.datasets[${index}].ref`);
+  });
+  draft.base = lineage.base;
+  draft.jobId = lineage.jobId;
+  draft.method = lineage.method;
+  await em.nativeDelete(VersionDatasetEntity, { versionId: draft.id });
+  lineage.datasets.forEach(({ ref, digest, role }, position) => {
+    em.create(VersionDatasetEntity, { versionId: draft.id, position, tenant: draft.tenant, ref, digest, role });
+  });
+  await em.flush();
+}
+
+/** Puts a stored file into a draft, in place of one at the same path. Throws FAILED_PRECONDITION once READY. */
+export async function putFile(em: SqlEntityManager, versionId: string, file: ManifestFile): Promise<void> {
+  const version = await lockVersion(em, versionId);
+  const ref = formatReference(version.name, version.version);
+  if (version.state !== 'draft') throw versionIsReady(ref);
+  const before = await em.findOne(VersionFileEntity, { versionId, path: file.path });
+  if (before) {
+    before.digest = file.digest;
+    before.sizeBytes = file.sizeBytes;
+  } else {
+    if ((await em.count(VersionFileEntity, { versionId })) >= MAX_FILES) {
+      throw invalidArgument('path', `${ref} has ${MAX_FILES} files already, which is the most a version may have`);
+    }
+    em.create(VersionFileEntity, { versionId, ...file });
+  }
+  await em.flush();
+}

@@ -1,0 +1,75 @@
+import type { QBFilterQuery } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
+import {
+  type KindName,
+  type Model,
+  ModelEntity,
+  type StateName,
+  type Version,
+  VersionEntity,
+} from '../db/entities.ts';
+import { findModel } from './find.ts';
+import { DEFAULT_PAGE_SIZE, decodePageToken, encodePageToken } from './page-token.ts';
+
+export type Page<R> = { rows: R[]; nextPageToken: string };
+export type PageRequest = { pageSize: number; pageToken: string };
+
+export type ModelFilter = { kind: KindName | undefined; namePrefix: string };
+
+/** The tenant's models by name. */
+export async function listModels(
+  em: SqlEntityManager,
+  tenant: string,
+  filter: ModelFilter,
+  page: PageRequest,
+): Promise<Page<Model>> {
+  const filters = ['models', filter.kind ?? '', filter.namePrefix];
+  const [after] = decodePageToken(page.pageToken, 1, filters) ?? [];
+  const where: QBFilterQuery<Model>[] = [{ tenant }];
+  if (filter.kind) where.push({ kind: filter.kind });
+  // A range instead of LIKE: an index serves it, and '_' means itself. '~' lies behind every character of a name.
+  if (filter.namePrefix) where.push({ name: { $gte: filter.namePrefix, $lt: `${filter.namePrefix}~` } });
+  if (after !== undefined) where.push({ name: { $gt: after } });
+  const size = page.pageSize || DEFAULT_PAGE_SIZE;
+  const rows = await em.find(ModelEntity, { $and: where }, { orderBy: { name: 'asc' }, limit: size + 1 });
+  return cut(rows, size, ({ name }) => [name], filters);
+}
+
+export type VersionFilter = {
+  /** All models' versions where empty. */
+  name: string;
+  state: StateName | undefined;
+  kind: KindName | undefined;
+  base: string;
+};
+
+/**
+ * Versions, newest first: of one model by SemVer precedence, over all models by when they were created. Throws
+ * NOT_FOUND for a name that is none.
+ */
+export async function listVersions(
+  em: SqlEntityManager,
+  tenant: string,
+  filter: VersionFilter,
+  page: PageRequest,
+): Promise<Page<Version>> {
+  const filters = ['versions', filter.name, filter.state ?? '', filter.kind ?? '', filter.base];
+  const [after] = decodePageToken(page.pageToken, 1, filters) ?? [];
+  const where: QBFilterQuery<Version>[] = [{ tenant }];
+  const key = filter.name ? 'precedence' : 'id';
+  if (filter.name) where.push({ modelId: (await findModel(em, tenant, filter.name)).id });
+  if (filter.state) where.push({ state: filter.state });
+  if (filter.kind) where.push({ kind: filter.kind });
+  if (filter.base) where.push({ base: filter.base });
+  if (after !== undefined) where.push({ [key]: { $lt: after } });
+  const size = page.pageSize || DEFAULT_PAGE_SIZE;
+  const rows = await em.find(VersionEntity, { $and: where }, { orderBy: { [key]: 'desc' }, limit: size + 1 });
+  return cut(rows, size, (row) => [row[key]], filters);
+}
+
+function cut<R>(rows: R[], size: number, keyOf: (row: R) => string[], filters: readonly unknown[]): Page<R> {
+  const shown = rows.slice(0, size);
+  const last = shown.at(-1);
+  const more = rows.length > size && last !== undefined;
+  return { rows: shown, nextPageToken: more ? encodePageToken(keyOf(last), filters) : '' };
+}

@@ -1,0 +1,133 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import {
+  FileSchema,
+  Kind,
+  type Model as ModelMessage,
+  ModelSchema,
+  type Version as VersionMessage,
+  VersionSchema,
+  VersionState,
+} from '@landfall/proto/landfall/registry/v1/model_pb.js';
+import type { SqlEntityManager } from '@mikro-orm/sql';
+import {
+  AliasEntity,
+  type KindName,
+  type Model,
+  type StateName,
+  type Version,
+  VersionDatasetEntity,
+  VersionEntity,
+  VersionFileEntity,
+} from '../db/entities.ts';
+import { sortFiles } from './manifest.ts';
+import { formatReference } from './reference.ts';
+
+const KINDS: Record<KindName, Kind> = { base: Kind.BASE, adapter: Kind.ADAPTER, dataset: Kind.DATASET };
+const STATES: Record<StateName, VersionState> = { draft: VersionState.DRAFT, ready: VersionState.READY };
+
+/** The stored name of a kind; undefined for KIND_UNSPECIFIED. */
+export function kindName(kind: Kind): KindName | undefined {
+  return (Object.keys(KINDS) as KindName[]).find((name) => KINDS[name] === kind);
+}
+
+/** The stored name of a state; undefined for VERSION_STATE_UNSPECIFIED. */
+export function stateName(state: VersionState): StateName | undefined {
+  return (Object.keys(STATES) as StateName[]).find((name) => STATES[name] === state);
+}
+
+export function fileReply(file: { path: string; digest: string; sizeBytes: number }) {
+  return create(FileSchema, { path: file.path, digest: file.digest, sizeBytes: BigInt(file.sizeBytes) });
+}
+
+/** Models with their aliases and newest READY versions, in the order given; three queries for any number. */
+export async function modelReplies(em: SqlEntityManager, models: readonly Model[]): Promise<ModelMessage[]> {
+  if (models.length === 0) return [];
+  const ids = models.map(({ id }) => id);
+  const aliases = await em.find(AliasEntity, { modelId: { $in: ids } }, { orderBy: { alias: 'asc' } });
+  const newest = new Map<string, string>();
+  const tops = await em
+    .createQueryBuilder(VersionEntity, 'v')
+    .select(['v.modelId', 'v.version'])
+    .where({ modelId: { $in: ids }, state: 'ready' })
+    .andWhere(
+      'not exists (select 1 from version w where w.model_id = v.model_id and w.state = ? and w.precedence > v.precedence)',
+      ['ready'],
+    )
+    .execute('all');
+  for (const row of tops as { modelId: string; version: string }[]) newest.set(row.modelId, row.version);
+  return models.map((model) =>
+    create(ModelSchema, {
+      name: model.name,
+      kind: KINDS[model.kind],
+      description: model.description,
+      labels: model.labels,
+      createTime: timestampFromDate(model.createdAt),
+      latestVersion: newest.get(model.id) ?? '',
+      aliases: Object.fromEntries(
+        aliases.filter(({ modelId }) => modelId === model.id).map(({ alias, version }) => [alias, version]),
+      ),
+    }),
+  );
+}
+
+export async function modelReply(em: SqlEntityManager, model: Model): Promise<ModelMessage> {
+  return (await modelReplies(em, [model]))[0]!;
+}
+
+/** Versions with files, lineage and aliases, in the order given; three queries for any number. */
+export async function versionReplies(
+  em: SqlEntityManager,
+  versions: readonly Version[],
+): Promise<VersionMessage[]> {
+  if (versions.length === 0) return [];
+  const ids = versions.map(({ id }) => id);
+  const files = groupBy(await em.find(VersionFileEntity, { versionId: { $in: ids } }));
+  const datasets = groupBy(
+    await em.find(VersionDatasetEntity, { versionId: { $in: ids } }, { orderBy: { position: 'asc' } }),
+  );
+  const aliases = groupBy(
+    await em.find(AliasEntity, { versionId: { $in: ids } }, { orderBy: { alias: 'asc' } }),
+  );
+  return versions.map((version) => {
+    const own = files.get(version.id) ?? [];
+    const init: MessageInitShape<typeof VersionSchema> = {
+      name: version.name,
+      version: version.version,
+      id: version.id,
+      kind: KINDS[version.kind],
+      state: STATES[version.state],
+      description: version.description,
+      manifest: { files: sortFiles(own).map(fileReply) },
+      digest: version.digest,
+      metrics: version.metrics,
+      lineage: {
+        base: version.base,
+        datasets: (datasets.get(version.id) ?? []).map(({ ref, digest, role }) => ({ ref, digest, role })),
+        jobId: version.jobId,
+        method: version.method,
+      },
+      labels: version.labels,
+      aliases: (aliases.get(version.id) ?? []).map(({ alias }) => alias),
+      createTime: timestampFromDate(version.createdAt),
+      sizeBytes: own.reduce((sum, { sizeBytes }) => sum + BigInt(sizeBytes), 0n),
+      ref: formatReference(version.name, version.version),
+    };
+    if (version.readyAt) init.readyTime = timestampFromDate(version.readyAt);
+    return create(VersionSchema, init);
+  });
+}
+
+export async function versionReply(em: SqlEntityManager, version: Version): Promise<VersionMessage> {
+  return (await versionReplies(em, [version]))[0]!;
+}
+
+function groupBy<R extends { versionId: string }>(rows: readonly R[]): Map<string, R[]> {
+  const groups = new Map<string, R[]>();
+  for (const row of rows) {
+    const group = groups.get(row.versionId);
+    if (group) group.push(row);
+    else groups.set(row.versionId, [row]);
+  }
+  return groups;
+}
