@@ -1,0 +1,58 @@
+import type { Example } from './check.ts';
+import type { IssueReport } from './issues.ts';
+import { type PromptTemplate, renderExample } from './template.ts';
+import type { Tokenizer } from './tokenizer.ts';
+
+/** No loss at this position. */
+export const IGNORE = -100;
+
+/** One sequence: prompt, answer, end token. */
+export interface Sequence {
+  /** Row in the data set, from 1. */
+  row: number;
+  inputIds: Int32Array;
+  /** As `inputIds`, with the prompt masked by IGNORE; shifted by one only in the loss. */
+  labels: Int32Array;
+}
+
+/**
+ * Puts a row into a template and tokenises it as one sequence, loss on the answer and its end token only.
+ *
+ * @param maxLength longest sequence in tokens; a longer one loses its end, and is reported
+ * @returns undefined when no label is left, which is reported too
+ */
+export function encodeExample(
+  example: Example,
+  template: PromptTemplate,
+  tokenizer: Tokenizer,
+  maxLength: number,
+  report: IssueReport,
+): Sequence | undefined {
+  const { prompt, completion, ended } = renderExample(template, tokenizer, example.question, example.answer);
+  const encode = (text: string) => (template.chat ? tokenizer.encode(text) : tokenizer.encodePrompt(text));
+  const promptIds = encode(prompt);
+  const ids = join(promptIds, encode(prompt + completion), () => tokenizer.encode(completion));
+  const end = tokenizer.endTokens[0];
+  if (!ended && end !== undefined && ids.at(-1) !== end) ids.push(end);
+
+  if (ids.length > maxLength) {
+    report.add(example.row, 'too_long', `${ids.length} tokens, cut to ${maxLength}`);
+    ids.length = maxLength;
+  }
+  if (promptIds.length >= ids.length) {
+    report.add(example.row, 'no_label', `the prompt alone fills the ${maxLength} tokens of a sequence`);
+    return undefined;
+  }
+  const inputIds = Int32Array.from(ids);
+  const labels = inputIds.slice().fill(IGNORE, 0, promptIds.length);
+  return { row: example.row, inputIds, labels };
+}
+
+/**
+ * The whole text's ids where the prompt's are its beginning, which spares a tokenizer's own marks between words.
+ * Where a token would span both, the parts: generation starts from the prompt's ids as they are.
+ */
+function join(prompt: number[], whole: number[], completion: () => number[]): number[] {
+  const whollyPrefixed = whole.length > prompt.length && prompt.every((id, i) => whole[i] === id);
+  return whollyPrefixed ? whole : [...prompt, ...completion()];
+}
