@@ -20,7 +20,8 @@ export function toLandfallError(error: unknown): unknown {
     return new LandfallError(status.DATA_LOSS, error.message, { reason: 'DATA_LOSS', cause: error });
   }
   if (error instanceof RefusedError) {
-    if (error.refusal === 'adapter-unusable') return failedPrecondition(error.message, { reason: 'ADAPTER_UNUSABLE' });
+    if (error.refusal === 'adapter-unusable')
+      return failedPrecondition(error.message, { reason: 'ADAPTER_UNUSABLE' });
     if (error.refusal === 'adapter-table-full') {
       return resourceExhausted(error.message, { reason: 'ADAPTER_SLOTS_FULL', retryAfterMs: 1000 });
     }
@@ -30,5 +31,7 @@ export function toLandfallError(error: unknown): unknown {
 }
 
 export function unknownModel(ref: string): LandfallError {
-  return notFound(`${ref} is neither the base of this replica nor one of its adapters`, { reason: 'MODEL_NOT_FOUND' });
+  return notFound(`${ref} is neither the base of this replica nor one of its adapters`, {
+    reason: 'MODEL_NOT_FOUND',
+  });
 }

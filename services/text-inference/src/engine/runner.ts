@@ -48,6 +48,8 @@ export class AdapterError extends Error {
 export interface RunnerOptions {
   /** Local Hugging Face folder of the base. */
   folder: string;
+  /** Folder where derived files may be kept from one start to the next. */
+  cacheFolder: string;
   /** Threads of the numeric runtime. */
   threads: number;
   /** Blocks of the key/value pool; undefined takes a default from the model's context and the machine's memory. */

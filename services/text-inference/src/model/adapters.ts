@@ -61,7 +61,10 @@ export class Adapters {
     const key = adapterKey(version);
     const ref = formatModelRef(version);
     if (version.kind !== Kind.ADAPTER || version.lineage?.base !== this.base) {
-      const made = version.kind === Kind.ADAPTER ? `was made for ${version.lineage?.base || 'no base'}` : 'is no adapter';
+      const made =
+        version.kind === Kind.ADAPTER
+          ? `was made for ${version.lineage?.base || 'no base'}`
+          : 'is no adapter';
       throw failedPrecondition(`${ref} ${made}; this replica serves ${this.base}`, { reason: 'OTHER_BASE' });
     }
     if (this.#thread.load.adapters.includes(key)) return Promise.resolve({ loadMs: 0, changed: false });

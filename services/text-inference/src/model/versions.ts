@@ -1,9 +1,9 @@
 /** Model versions as the registry knows them, and their files on the local disk. */
 
+import { status } from '@grpc/grpc-js';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
 import type { RpcClient } from '@landfall/common/rpc/client.ts';
-import { status } from '@grpc/grpc-js';
 import { type Version, VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import type { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import { type ArtifactCache, type CachedFile, contentDigest, type ReadFile } from './artifact-cache.ts';

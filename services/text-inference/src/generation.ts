@@ -1,0 +1,96 @@
+/** One generation from a validated request to the messages of its stream. */
+
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { FinishReason, type TokenLogprobSchema } from '@landfall/proto/landfall/text/v1/generation_pb.js';
+import type {
+  GenerateRequest,
+  GenerateResponseSchema,
+} from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import type { LoadedModel } from './context.ts';
+import type { DescribedToken } from './engine/protocol.ts';
+import type { EngineRequest } from './engine/sequence.ts';
+import type { GenerationTelemetry, Outcome } from './generation-telemetry.ts';
+import { loadMessage } from './load.ts';
+
+export type GenerateReply = MessageInitShape<typeof GenerateResponseSchema>;
+
+const DEFAULT_MAX_TOKENS = 256;
+
+/**
+ * Finds the model, encodes the prompt, runs it; yields the first token at once and then whatever is new.
+ * @throws PromptError, RefusedError, LandfallError
+ */
+export async function* runGeneration(
+  request: GenerateRequest,
+  model: LoadedModel,
+  telemetry: GenerationTelemetry,
+  signal: AbortSignal,
+): AsyncGenerator<GenerateReply, Outcome> {
+  const target = await model.adapters.target(request.model, signal);
+  const prompt = await model.prompts.encode(
+    request.messages.length > 0
+      ? { messages: request.messages.map(({ role, content }) => ({ role, content })) }
+      : { text: request.prompt },
+  );
+  telemetry.admitted(target.ref, prompt.length);
+  const engineRequest = toEngineRequest(request, prompt, target.adapter, model.thread.shape.contextLength);
+  let first = true;
+  let outputTokens = 0;
+  for await (const event of model.thread.generate(engineRequest, signal)) {
+    telemetry.step(event);
+    outputTokens += event.tokens;
+    if (event.finish === 'error') throw new Error(`the model failed: ${event.error}`);
+    if (!first && event.text === '' && !event.logprob && !event.finish) continue;
+    const reply: GenerateReply = {
+      delta: event.text,
+      logprobs: event.logprob ? [tokenLogprob(event.logprob)] : [],
+      load: loadMessage(model),
+    };
+    if (first) reply.model = target.ref;
+    if (!event.finish) yield reply;
+    else {
+      const finishReason = event.finish === 'stop' ? FinishReason.STOP : FinishReason.LENGTH;
+      yield {
+        ...reply,
+        finishReason,
+        usage: { inputTokens: prompt.length, outputTokens, ...telemetry.timings },
+      };
+      return { finishReason: event.finish };
+    }
+    first = false;
+  }
+  throw new Error('the model thread ended the request without a reason');
+}
+
+function toEngineRequest(
+  request: GenerateRequest,
+  prompt: number[],
+  adapter: string | undefined,
+  contextLength: number,
+): EngineRequest {
+  const { sampling } = request;
+  const room = contextLength - prompt.length;
+  return {
+    id: randomUUID(),
+    prompt,
+    adapter,
+    sampling: {
+      temperature: sampling?.temperature ?? 0,
+      topK: sampling?.topK ?? 0,
+      topP: sampling?.topP ?? 1,
+      seed: sampling?.seed ?? randomBytes(8).readBigUInt64LE(),
+      topLogprobs: sampling?.topLogprobs,
+    },
+    maxTokens: Math.min(sampling?.maxTokens ?? DEFAULT_MAX_TOKENS, room),
+    stop: sampling?.stop ?? [],
+    ignoreEos: sampling?.ignoreEos ?? false,
+  };
+}
+
+function tokenLogprob(
+  token: DescribedToken & { top?: DescribedToken[] },
+): MessageInitShape<typeof TokenLogprobSchema> {
+  const { text, bytes, logprob, top = [] } = token;
+  return { token: text, bytes: new Uint8Array(bytes), logprob, top: top.map((t) => tokenLogprob(t)) };
+}

@@ -1,0 +1,134 @@
+import type { Identity } from '@landfall/common/identity/identity.ts';
+import { IdentitySigner } from '@landfall/common/identity/signer.ts';
+import type { Service } from '@landfall/common/lifecycle/run-service.ts';
+import { createLogger, type Logger } from '@landfall/common/log/logger.ts';
+import { RpcChannel } from '@landfall/common/rpc/client.ts';
+import { RpcServer } from '@landfall/common/rpc/server.ts';
+import { startTelemetry, type Telemetry } from '@landfall/common/telemetry/telemetry.ts';
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
+import { TextInferenceService as TextInferenceContract } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import { Admission } from './admission.ts';
+import type { TextConfig } from './config.ts';
+import { type LoadedModel, TextContext } from './context.ts';
+import { ModelThread } from './engine/model-thread.ts';
+import { PromptThread } from './engine/prompt-thread.ts';
+import { Adapters } from './model/adapters.ts';
+import { ArtifactCache } from './model/artifact-cache.ts';
+import { fetchBase } from './model/base.ts';
+import { VersionSource } from './model/versions.ts';
+import { generate } from './routes/generate.ts';
+import { getLoad } from './routes/get-load.ts';
+import { loadAdapter } from './routes/load-adapter.ts';
+import { unloadAdapter } from './routes/unload-adapter.ts';
+import { watchLoad } from './routes/watch-load.ts';
+
+export interface Overrides {
+  logger?: Logger;
+  /** Ends the process when the model's thread is lost; a test watches instead. */
+  onLost?: (reason: Error) => void;
+}
+
+/** A replica of text-inference: one base model and its adapters behind TextInferenceService. */
+export class TextInferenceService implements Service {
+  readonly #config: TextConfig;
+  readonly #logger: Logger;
+  readonly #context: TextContext;
+  readonly #server: RpcServer;
+  readonly #registry: RpcChannel | undefined;
+  readonly #versions: VersionSource | undefined;
+  /** Fires when the drain begins, and when it is over. */
+  readonly #draining = new AbortController();
+  readonly #stopped = new AbortController();
+  readonly #onLost: (reason: Error) => void;
+  #telemetry: Telemetry | undefined;
+  #model: LoadedModel | undefined;
+
+  static async create(config: TextConfig, overrides: Overrides = {}): Promise<TextInferenceService> {
+    return new TextInferenceService(config, overrides);
+  }
+
+  private constructor(config: TextConfig, overrides: Overrides) {
+    const { logLevel, tenant, tls, maxBatch, maxQueue } = config;
+    this.#config = config;
+    this.#logger = overrides.logger ?? createLogger(config.name, logLevel);
+    const signer = new IdentitySigner(config.meshKey);
+    if (config.registryUrl) {
+      const identity: Identity = { subject: `service:${config.name}`, tenant, role: Role.SERVICE };
+      this.#registry = new RpcChannel(config.registryUrl, { signer, tls, identity });
+      const cache = new ArtifactCache(config.cacheFolder);
+      this.#versions = new VersionSource(this.#registry.client(RegistryService), identity, cache);
+    }
+    const admission = new Admission(maxBatch, maxQueue);
+    this.#context = new TextContext(config, this.#logger, admission, this.#draining.signal);
+    this.#server = new RpcServer({ signer, logger: this.#logger, tls }).add(TextInferenceContract, {
+      generate: generate(this.#context),
+      loadAdapter: loadAdapter(this.#context),
+      unloadAdapter: unloadAdapter(this.#context),
+      getLoad: getLoad(this.#context),
+      watchLoad: watchLoad(this.#context),
+    });
+    this.#onLost =
+      overrides.onLost ??
+      ((reason) => {
+        // Nothing can be answered any more; whoever keeps replicas starts another one.
+        this.#logger.fatal({ err: reason }, 'the model thread is lost');
+        process.exit(1);
+      });
+  }
+
+  /** Listens at once, so that liveness can be seen, and resolves when the base is loaded and calls are taken. */
+  async start(): Promise<{ address: string; model: string; metrics: string }> {
+    const { host, port } = this.#config.listen;
+    this.#telemetry = await startTelemetry(this.#config.name, this.#config.metricsPort);
+    const bound = await this.#server.listen(host, port);
+    this.#model = await this.#load();
+    this.#context.setModel(this.#model);
+    this.#server.health.set('readiness', true);
+    return {
+      address: `${host}:${bound}`,
+      model: this.#model.adapters.base,
+      metrics: this.#telemetry.metricsUrl,
+    };
+  }
+
+  async #load(): Promise<LoadedModel> {
+    const { signal } = this.#draining;
+    const config = this.#config;
+    const start = performance.now();
+    const base = await fetchBase(config, this.#versions, this.#logger, signal);
+    const thread = await ModelThread.start({
+      runner: {
+        folder: base.folder,
+        cacheFolder: config.cacheFolder,
+        threads: config.threads,
+        blocks: config.blocks,
+        blockSize: config.blockSize,
+        adapterSlots: config.adapterSlots,
+      },
+      limits: { maxBatch: config.maxBatch, maxPrefillTokens: config.maxPrefillTokens },
+      runnerModule: config.runnerModule,
+    });
+    void thread.lost.then((reason) => this.#onLost(reason));
+    const { contextLength } = thread.shape;
+    const prompts = await PromptThread.start({ folder: base.folder, contextLength });
+    const facts = { model: base.ref, load_ms: Math.round(performance.now() - start), ...thread.shape };
+    this.#logger.info(facts, 'base loaded');
+    return {
+      thread,
+      prompts,
+      adapters: new Adapters(thread, base.ref, this.#versions, this.#stopped.signal),
+    };
+  }
+
+  /** Not ready, streams without end stop, running generations end within the grace period, memory goes back. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#draining.abort(new Error('this replica is draining'));
+    await this.#server.drain(this.#config.graceMs);
+    this.#stopped.abort(new Error('this replica has stopped'));
+    await this.#model?.thread.close();
+    await this.#model?.prompts.close();
+    this.#registry?.close();
+    await this.#telemetry?.stop();
+  }
+}
