@@ -10,6 +10,7 @@ import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_s
 import { TextInferenceService as TextInferenceContract } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { Admission } from './admission.ts';
 import type { TextConfig } from './config.ts';
+import { ModelReadyConsumer } from './consumers/model-ready.ts';
 import { type LoadedModel, TextContext } from './context.ts';
 import { ModelThread } from './engine/model-thread.ts';
 import { PromptThread } from './engine/prompt-thread.ts';
@@ -43,6 +44,7 @@ export class TextInferenceService implements Service {
   readonly #onLost: (reason: Error) => void;
   #telemetry: Telemetry | undefined;
   #model: LoadedModel | undefined;
+  #events: ModelReadyConsumer | undefined;
 
   static async create(config: TextConfig, overrides: Overrides = {}): Promise<TextInferenceService> {
     return new TextInferenceService(config, overrides);
@@ -84,6 +86,7 @@ export class TextInferenceService implements Service {
     const bound = await this.#server.listen(host, port);
     this.#model = await this.#load();
     this.#context.setModel(this.#model);
+    if (this.#config.natsUrl) this.#events = new ModelReadyConsumer(this.#context, this.#model);
     this.#server.health.set('readiness', true);
     return {
       address: `${host}:${bound}`,
@@ -124,6 +127,7 @@ export class TextInferenceService implements Service {
   /** Not ready, streams without end stop, running generations end within the grace period, memory goes back. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#draining.abort(new Error('this replica is draining'));
+    await this.#events?.[Symbol.asyncDispose]();
     await this.#server.drain(this.#config.graceMs);
     this.#stopped.abort(new Error('this replica has stopped'));
     await this.#model?.thread.close();

@@ -1,6 +1,9 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toJsonString } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
+import { Broker } from '@landfall/common/events/broker.ts';
+import { startNatsServer } from '@landfall/common/events/nats-server.ts';
 import { checkHealth } from '@landfall/common/rpc/health-client.ts';
+import { ModelReadySchema } from '@landfall/proto/landfall/event/v1/events_pb.js';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { Kind, VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
@@ -65,12 +68,14 @@ function config(home: string, more = {}) {
 }
 
 type Init = MessageInitShape<typeof GenerateRequestSchema>;
-const ask = (more: Init = {}): GenerateRequest =>
-  create(GenerateRequestSchema, {
-    messages: [{ role: 'user', content: '高血压' }],
+const ask = (more: Init = {}): GenerateRequest => {
+  const messages = [{ role: 'user', content: '高血压' }];
+  return create(GenerateRequestSchema, {
+    messages,
     sampling: { maxTokens: 8, ignoreEos: true },
     ...more,
-  });
+  } as Init);
+};
 
 async function answer(request: GenerateRequest, target = replica): Promise<GenerateResponse[]> {
   return Array.fromAsync(target.client.generate(request));
@@ -259,6 +264,27 @@ describe('adapters', () => {
     await expect(load('nonsense')).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     const asked = answer(ask({ model: 'models:/none@production' }));
     await expect(asked).rejects.toMatchObject({ code: status.NOT_FOUND, reason: 'MODEL_NOT_FOUND' });
+  });
+});
+
+describe('model.ready', () => {
+  test('an adapter of the base is loaded by itself, others are left alone', async () => {
+    await using nats = await startNatsServer({ folder: folder.join('nats') });
+    await using other = await TestReplica.start(config('events', { natsUrl: nats.url }));
+    await using broker = await Broker.connect(nats.url, 'test', logger);
+    await until(async () => (await broker.manager.consumers.list('LANDFALL').next()).length === 1);
+    const base = 'models:/base/1.0.0';
+    const announce = async (event: MessageInitShape<typeof ModelReadySchema>) => {
+      const full = create(ModelReadySchema, { tenant: 'default', kind: 'adapter', base, ...event });
+      await broker.js.publish('landfall.registry.model.ready.v1', toJsonString(ModelReadySchema, full));
+    };
+    await announce({ ref: 'models:/other/1.0.0', base: 'models:/another/1.0.0' });
+    await announce({ ref: 'models:/two/1.0.0', tenant: 'someone' });
+    await announce({ ref: 'models:/gone/1.0.0' });
+    await announce({ ref: 'models:/one/1.0.0' });
+    await announce({ ref: 'models:/one/1.0.0' });
+    await until(async () => (await other.client.getLoad({})).load!.adapters.length > 0);
+    expect((await other.client.getLoad({})).load?.adapters).toEqual(['models:/one/1.0.0']);
   });
 });
 
