@@ -15,6 +15,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   fakeRunnerModule,
+  logger,
   TestFolder,
   TestRegistry,
   TestReplica,
