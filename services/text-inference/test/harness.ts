@@ -135,19 +135,22 @@ export class TestReplica implements AsyncDisposable {
   readonly service: TextInferenceService;
   readonly address: string;
   readonly model: string;
+  /** URL of its Prometheus endpoint. */
+  readonly metrics: string;
   readonly channel: RpcChannel;
   readonly client: RpcClient<typeof TextContract>;
 
   static async start(config: TextConfig, overrides: Overrides = {}): Promise<TestReplica> {
     const service = await TextInferenceService.create(config, { logger, ...overrides });
-    const { address, model } = await service.start();
-    return new TestReplica(service, address, model);
+    const { address, model, metrics } = await service.start();
+    return new TestReplica(service, address, model, metrics);
   }
 
-  private constructor(service: TextInferenceService, address: string, model: string) {
+  private constructor(service: TextInferenceService, address: string, model: string, metrics: string) {
     this.service = service;
     this.address = address;
     this.model = model;
+    this.metrics = metrics;
     this.channel = new RpcChannel(address, { signer, identity: user });
     this.client = this.channel.client(TextContract);
   }
