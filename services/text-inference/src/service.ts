@@ -105,6 +105,7 @@ export class TextInferenceService implements Service {
         folder: base.folder,
         cacheFolder: config.cacheFolder,
         threads: config.threads,
+        maxBatch: config.maxBatch,
         blocks: config.blocks,
         blockSize: config.blockSize,
         adapterSlots: config.adapterSlots,

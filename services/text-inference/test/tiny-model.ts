@@ -2,6 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { type NamedTensor, writeSafetensors } from '@landfall/graph/checkpoint/safetensors.ts';
 
 export const TINY = {
   hidden: 32,
@@ -87,4 +88,95 @@ export function writeTokenizer(folder: string, options: { ownFile?: boolean } = 
   };
   writeFileSync(path.join(folder, 'tokenizer_config.json'), JSON.stringify(config));
   if (options.ownFile) writeFileSync(path.join(folder, 'chat_template.jinja'), TEMPLATE);
+}
+
+/** Values around zero, wide enough that greedy decoding does not settle on one token at once. */
+function tensor(next: () => number, shape: number[], scale: number): NamedTensor {
+  const size = shape.reduce((product, n) => product * n, 1);
+  return { shape, data: Float32Array.from({ length: size }, () => (next() * 2 - 1) * scale) };
+}
+
+/** Writes the whole folder: configuration, tokenizer and random weights, as `dtype`. */
+export function writeTinyModel(folder: string, options: { seed?: number; dtype?: 'F32' | 'F16' } = {}): void {
+  const { hidden, intermediate, layers, heads, keyValueHeads, headSize, vocabulary, context } = TINY;
+  writeTokenizer(folder);
+  const config = {
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    hidden_act: 'silu',
+    hidden_size: hidden,
+    intermediate_size: intermediate,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    num_key_value_heads: keyValueHeads,
+    head_dim: headSize,
+    vocab_size: vocabulary,
+    max_position_embeddings: context,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    tie_word_embeddings: false,
+    attention_bias: false,
+    mlp_bias: false,
+    bos_token_id: 1,
+    eos_token_id: EOS,
+    torch_dtype: options.dtype === 'F16' ? 'float16' : 'float32',
+  };
+  writeFileSync(path.join(folder, 'config.json'), JSON.stringify(config));
+  const next = random(options.seed ?? 1);
+  const weights = new Map<string, NamedTensor>();
+  const linear = (name: string, n: number, k: number) =>
+    weights.set(`${name}.weight`, tensor(next, [n, k], 2 / Math.sqrt(k)));
+  const norm = (name: string) =>
+    weights.set(`${name}.weight`, { shape: [hidden], data: new Float32Array(hidden).fill(1) });
+  linear('model.embed_tokens', vocabulary, hidden);
+  for (let i = 0; i < layers; i++) {
+    const layer = `model.layers.${i}`;
+    linear(`${layer}.self_attn.q_proj`, heads * headSize, hidden);
+    linear(`${layer}.self_attn.k_proj`, keyValueHeads * headSize, hidden);
+    linear(`${layer}.self_attn.v_proj`, keyValueHeads * headSize, hidden);
+    linear(`${layer}.self_attn.o_proj`, hidden, heads * headSize);
+    linear(`${layer}.mlp.gate_proj`, intermediate, hidden);
+    linear(`${layer}.mlp.up_proj`, intermediate, hidden);
+    linear(`${layer}.mlp.down_proj`, hidden, intermediate);
+    norm(`${layer}.input_layernorm`);
+    norm(`${layer}.post_attention_layernorm`);
+  }
+  norm('model.norm');
+  linear('lm_head', vocabulary, hidden);
+  writeSafetensors(path.join(folder, 'model.safetensors'), weights, { dtype: options.dtype ?? 'F32' });
+}
+
+/** Writes a LoRA adapter for the tiny model in peft's layout. */
+export function writeTinyAdapter(
+  folder: string,
+  options: { seed: number; rank?: number; hidden?: number },
+): void {
+  const { heads, keyValueHeads, headSize, layers } = TINY;
+  const { seed, rank = 4, hidden = TINY.hidden } = options;
+  mkdirSync(folder, { recursive: true });
+  const config = {
+    peft_type: 'LORA',
+    task_type: 'CAUSAL_LM',
+    r: rank,
+    lora_alpha: 2 * rank,
+    lora_dropout: 0,
+    target_modules: ['q_proj', 'v_proj'],
+    bias: 'none',
+    base_model_name_or_path: 'models:/base/1.0.0',
+    inference_mode: true,
+  };
+  writeFileSync(path.join(folder, 'adapter_config.json'), JSON.stringify(config));
+  const next = random(seed);
+  const weights = new Map<string, NamedTensor>();
+  for (let i = 0; i < layers; i++) {
+    for (const [module, n] of [
+      ['q_proj', heads * headSize],
+      ['v_proj', keyValueHeads * headSize],
+    ] as const) {
+      const name = `base_model.model.model.layers.${i}.self_attn.${module}`;
+      weights.set(`${name}.lora_A.weight`, tensor(next, [rank, hidden], 1));
+      weights.set(`${name}.lora_B.weight`, tensor(next, [n, rank], 1));
+    }
+  }
+  writeSafetensors(path.join(folder, 'adapter_model.safetensors'), weights);
 }

@@ -17,7 +17,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function options(): ModelThreadOptions {
   return {
-    runner: { folder, cacheFolder: folder, threads: 1, blockSize: 4, adapterSlots: 2 },
+    runner: { folder, cacheFolder: folder, threads: 1, maxBatch: 4, blockSize: 4, adapterSlots: 2 },
     limits: { maxBatch: 4, maxPrefillTokens: 64 },
     runnerModule: new URL('../../test/fake-runner-module.ts', import.meta.url).href,
   };

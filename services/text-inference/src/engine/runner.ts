@@ -52,6 +52,8 @@ export interface RunnerOptions {
   cacheFolder: string;
   /** Threads of the numeric runtime. */
   threads: number;
+  /** Sequences that run at once. */
+  maxBatch: number;
   /** Blocks of the key/value pool; undefined takes a default from the model's context and the machine's memory. */
   blocks?: number | undefined;
   /** Tokens a block holds. */
