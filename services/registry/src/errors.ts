@@ -31,7 +31,9 @@ export const modelExists = (name: string): LandfallError =>
   });
 
 export const versionExists = (ref: string): LandfallError =>
-  alreadyExists(`${ref} exists already; leave the version empty to take the next one`, { reason: 'VERSION_EXISTS' });
+  alreadyExists(`${ref} exists already; leave the version empty to take the next one`, {
+    reason: 'VERSION_EXISTS',
+  });
 
 export const versionIsReady = (ref: string): LandfallError =>
   failedPrecondition(`${ref} is READY and can not change any more; create another version`, {

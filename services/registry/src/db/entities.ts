@@ -15,7 +15,7 @@ export const ModelEntity = defineEntity({
     kind: p.string().$type<KindName>(),
     description: p.text(),
     labels: p.json<Record<string, string>>(),
-    createdAt: p.datetime(),
+    createdMs: p.bigint('number'),
   },
 });
 export type Model = InferEntity<typeof ModelEntity>;
@@ -42,8 +42,8 @@ export const VersionEntity = defineEntity({
     jobId: p.string(),
     method: p.string(),
     labels: p.json<Record<string, string>>(),
-    createdAt: p.datetime(),
-    readyAt: p.datetime().nullable(),
+    createdMs: p.bigint('number'),
+    readyMs: p.bigint('number').nullable(),
   },
 });
 export type Version = InferEntity<typeof VersionEntity>;
@@ -86,25 +86,10 @@ export const AliasEntity = defineEntity({
     versionId: p.uuid(),
     version: p.string(),
     revision: p.bigint('number'),
-    movedAt: p.datetime(),
+    movedMs: p.bigint('number'),
   },
 });
 export type Alias = InferEntity<typeof AliasEntity>;
-
-/** The answer to a request with a request_id, kept so that a repeat gets it again. */
-export const AnsweredRequestEntity = defineEntity({
-  name: 'AnsweredRequest',
-  tableName: 'answered_request',
-  properties: {
-    tenant: p.string().primary(),
-    method: p.string().primary(),
-    requestId: p.string().primary(),
-    fingerprint: p.string(),
-    /** ProtoJSON of the response. */
-    answer: p.json<unknown>(),
-    createdAt: p.datetime(),
-  },
-});
 
 export const registryEntities = [
   ModelEntity,
@@ -112,5 +97,4 @@ export const registryEntities = [
   VersionFileEntity,
   VersionDatasetEntity,
   AliasEntity,
-  AnsweredRequestEntity,
 ];

@@ -1,4 +1,4 @@
-import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { EntityManager } from '@landfall/common/db/database.ts';
 import { type Alias, AliasEntity, type Model } from '../db/entities.ts';
 import { aliasMoved, versionIsDraft } from '../errors.ts';
 import { findVersion } from './find.ts';
@@ -12,7 +12,7 @@ export type AliasMove = { fromVersion: string; toVersion: string; revision: numb
  * Throws ABORTED when `expected` is given and is not where it points.
  */
 export async function moveAlias(
-  em: SqlEntityManager,
+  em: EntityManager,
   model: Model,
   alias: string,
   version: string,
@@ -25,7 +25,7 @@ export async function moveAlias(
   if (expected !== '' && expected !== fromVersion) throw aliasMoved(alias, expected, fromVersion);
   if (fromVersion === target.version) return undefined;
   const revision = (row?.revision ?? 0) + 1;
-  const next = { versionId: target.id, version: target.version, revision, movedAt: new Date() };
+  const next = { versionId: target.id, version: target.version, revision, movedMs: Date.now() };
   if (row) em.assign(row, next);
   else em.create(AliasEntity, { modelId: model.id, alias, ...next });
   await em.flush();

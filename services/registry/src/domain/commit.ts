@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { EntityManager } from '@landfall/common/db/database.ts';
 import { failedPrecondition } from '@landfall/common/errors/errors.ts';
 import type { Lineage } from '@landfall/proto/landfall/registry/v1/model_pb.js';
-import type { SqlEntityManager } from '@mikro-orm/sql';
 import { type Version, VersionDatasetEntity, VersionFileEntity } from '../db/entities.ts';
 import { draftChanged, draftIsEmpty, versionIsReady } from '../errors.ts';
 import { setLineage } from './drafts.ts';
@@ -19,13 +19,17 @@ export type CommitClaims = {
 };
 
 /** A version's files, sorted by path. */
-export async function versionFiles(em: SqlEntityManager, versionId: string): Promise<ManifestFile[]> {
+export async function versionFiles(em: EntityManager, versionId: string): Promise<ManifestFile[]> {
   const rows = await em.find(VersionFileEntity, { versionId });
   return sortFiles(rows.map(({ path, digest, sizeBytes }) => ({ path, digest, sizeBytes })));
 }
 
 /** Throws FAILED_PRECONDITION when a draft has no files, or others than the commit names. */
-export function checkFilesAsClaimed(version: Version, files: readonly ManifestFile[], claims: CommitClaims): void {
+export function checkFilesAsClaimed(
+  version: Version,
+  files: readonly ManifestFile[],
+  claims: CommitClaims,
+): void {
   const ref = formatReference(version.name, version.version);
   if (files.length === 0) throw draftIsEmpty(ref);
   if (claims.files === undefined) return;
@@ -40,9 +44,12 @@ export function checkFilesAsClaimed(version: Version, files: readonly ManifestFi
     }),
   ];
   if (problems.length > 0) {
-    throw failedPrecondition(`${ref} does not hold the files of the manifest: ${problems.slice(0, 20).join('; ')}`, {
-      reason: 'MANIFEST_MISMATCH',
-    });
+    throw failedPrecondition(
+      `${ref} does not hold the files of the manifest: ${problems.slice(0, 20).join('; ')}`,
+      {
+        reason: 'MANIFEST_MISMATCH',
+      },
+    );
   }
 }
 
@@ -52,7 +59,7 @@ export function checkFilesAsClaimed(version: Version, files: readonly ManifestFi
  * commit that says the same, and then nothing happens.
  */
 export async function makeReady(
-  em: SqlEntityManager,
+  em: EntityManager,
   versionId: string,
   inspected: readonly ManifestFile[],
   claims: CommitClaims,
@@ -70,25 +77,30 @@ export async function makeReady(
   version.metrics = claims.metrics;
   version.digest = manifestDigest(files);
   version.state = 'ready';
-  version.readyAt = new Date();
+  version.readyMs = Date.now();
   await em.flush();
   return { version, became: true };
 }
 
 /** Whether a commit of a READY version asks for what is there; what it leaves out, it doesn't ask for. */
 export async function saysTheSame(
-  em: SqlEntityManager,
+  em: EntityManager,
   version: Version,
   files: readonly ManifestFile[],
   claims: CommitClaims,
 ): Promise<boolean> {
   if (claims.files && manifestDigest(claims.files) !== manifestDigest(files)) return false;
   const metrics = Object.entries(claims.metrics);
-  if (metrics.length > 0 && !isDeepStrictEqual(new Map(metrics), new Map(Object.entries(version.metrics)))) return false;
+  if (metrics.length > 0 && !isDeepStrictEqual(new Map(metrics), new Map(Object.entries(version.metrics))))
+    return false;
   if (!claims.lineage) return true;
   const { base, jobId, method, datasets } = claims.lineage;
   if (base !== version.base || jobId !== version.jobId || method !== version.method) return false;
-  const rows = await em.find(VersionDatasetEntity, { versionId: version.id }, { orderBy: { position: 'asc' } });
+  const rows = await em.find(
+    VersionDatasetEntity,
+    { versionId: version.id },
+    { orderBy: { position: 'asc' } },
+  );
   return (
     rows.length === datasets.length &&
     rows.every((row, index) => {

@@ -1,7 +1,7 @@
-import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { EntityManager } from '@landfall/common/db/database.ts';
+import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import type { Lineage } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { v7 as uuidv7 } from 'uuid';
-import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import {
   type KindName,
   type Model,
@@ -22,21 +22,26 @@ const MAX_FILES = 10_000;
 
 /** Creates a model. Throws ALREADY_EXISTS. */
 export async function createModel(
-  em: SqlEntityManager,
+  em: EntityManager,
   tenant: string,
   init: { name: string; kind: KindName; description: string; labels: Record<string, string> },
 ): Promise<Model> {
   if (await em.findOne(ModelEntity, { tenant, name: init.name })) throw modelExists(init.name);
-  const model = em.create(ModelEntity, { id: uuidv7(), tenant, ...init, createdAt: new Date() });
+  const model = em.create(ModelEntity, { id: uuidv7(), tenant, ...init, createdMs: Date.now() });
   await em.flush();
   return model;
 }
 
 /** Opens a draft; the model must be locked, since '' takes the version after the newest. Throws ALREADY_EXISTS. */
 export async function createDraft(
-  em: SqlEntityManager,
+  em: EntityManager,
   model: Model,
-  init: { version: string; description: string; labels: Record<string, string>; lineage: Lineage | undefined },
+  init: {
+    version: string;
+    description: string;
+    labels: Record<string, string>;
+    lineage: Lineage | undefined;
+  },
 ): Promise<Version> {
   const [newest] = await em.find(
     VersionEntity,
@@ -63,7 +68,7 @@ export async function createDraft(
     jobId: '',
     method: '',
     labels: init.labels,
-    createdAt: new Date(),
+    createdMs: Date.now(),
   });
   await em.flush();
   if (init.lineage) await setLineage(em, draft, init.lineage);
@@ -71,7 +76,7 @@ export async function createDraft(
 }
 
 /** Records what a draft is made from, in place of what was recorded before. References are only read here. */
-export async function setLineage(em: SqlEntityManager, draft: Version, lineage: Lineage): Promise<void> {
+export async function setLineage(em: EntityManager, draft: Version, lineage: Lineage): Promise<void> {
   if (lineage.base) parseReference(lineage.base, 'lineage.base');
   lineage.datasets.forEach(({ ref }, index) => {
     parseReference(ref, `lineage.datasets[${index}].ref`);
@@ -81,13 +86,20 @@ export async function setLineage(em: SqlEntityManager, draft: Version, lineage: 
   draft.method = lineage.method;
   await em.nativeDelete(VersionDatasetEntity, { versionId: draft.id });
   lineage.datasets.forEach(({ ref, digest, role }, position) => {
-    em.create(VersionDatasetEntity, { versionId: draft.id, position, tenant: draft.tenant, ref, digest, role });
+    em.create(VersionDatasetEntity, {
+      versionId: draft.id,
+      position,
+      tenant: draft.tenant,
+      ref,
+      digest,
+      role,
+    });
   });
   await em.flush();
 }
 
 /** Puts a stored file into a draft, in place of one at the same path. Throws FAILED_PRECONDITION once READY. */
-export async function putFile(em: SqlEntityManager, versionId: string, file: ManifestFile): Promise<void> {
+export async function putFile(em: EntityManager, versionId: string, file: ManifestFile): Promise<void> {
   const version = await lockVersion(em, versionId);
   const ref = formatReference(version.name, version.version);
   if (version.state !== 'draft') throw versionIsReady(ref);
@@ -97,7 +109,10 @@ export async function putFile(em: SqlEntityManager, versionId: string, file: Man
     before.sizeBytes = file.sizeBytes;
   } else {
     if ((await em.count(VersionFileEntity, { versionId })) >= MAX_FILES) {
-      throw invalidArgument('path', `${ref} has ${MAX_FILES} files already, which is the most a version may have`);
+      throw invalidArgument(
+        'path',
+        `${ref} has ${MAX_FILES} files already, which is the most a version may have`,
+      );
     }
     em.create(VersionFileEntity, { versionId, ...file });
   }

@@ -1,11 +1,11 @@
-import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { EntityManager } from '@landfall/common/db/database.ts';
 import { LockMode } from '@mikro-orm/core';
 import { AliasEntity, type Model, ModelEntity, type Version, VersionEntity } from '../db/entities.ts';
 import { modelNotFound, versionNotFound } from '../errors.ts';
 import { type ModelReference, parseVersionSelector } from './reference.ts';
 
 /** The tenant's model. Throws NOT_FOUND, for another tenant's too. */
-export async function findModel(em: SqlEntityManager, tenant: string, name: string): Promise<Model> {
+export async function findModel(em: EntityManager, tenant: string, name: string): Promise<Model> {
   const model = await em.findOne(ModelEntity, { tenant, name });
   if (!model) throw modelNotFound(name);
   return model;
@@ -15,7 +15,7 @@ export async function findModel(em: SqlEntityManager, tenant: string, name: stri
  * The same, held until the transaction ends: whoever adds versions to a model or moves its aliases goes through
  * here, one after the other.
  */
-export async function lockModel(em: SqlEntityManager, tenant: string, name: string): Promise<Model> {
+export async function lockModel(em: EntityManager, tenant: string, name: string): Promise<Model> {
   const model = await em.findOne(ModelEntity, { tenant, name }, { lockMode: LockMode.PESSIMISTIC_WRITE });
   if (!model) throw modelNotFound(name);
   return model;
@@ -23,7 +23,7 @@ export async function lockModel(em: SqlEntityManager, tenant: string, name: stri
 
 /** The tenant's version by SemVer, by `@alias`, or the newest READY one for ''. Throws NOT_FOUND. */
 export async function findVersion(
-  em: SqlEntityManager,
+  em: EntityManager,
   tenant: string,
   name: string,
   selector: string,
@@ -51,13 +51,13 @@ export async function findVersion(
 }
 
 /** The version held until the transaction ends, so that its files and state stay as they are. Throws NOT_FOUND. */
-export async function lockVersion(em: SqlEntityManager, id: string): Promise<Version> {
+export async function lockVersion(em: EntityManager, id: string): Promise<Version> {
   return em.findOneOrFail(VersionEntity, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true });
 }
 
 /** What a reference points at within the tenant, or null. */
 export async function resolveReference(
-  em: SqlEntityManager,
+  em: EntityManager,
   tenant: string,
   { name, version, alias }: ModelReference,
 ): Promise<Version | null> {

@@ -1,14 +1,22 @@
 import { createHash } from 'node:crypto';
-import { create, type DescMessage, fromJson, type JsonValue, type Message, type MessageShape, toJson } from '@bufbuild/protobuf';
+import {
+  create,
+  type DescMessage,
+  fromJsonString,
+  type JsonValue,
+  type MessageShape,
+  toJson,
+  toJsonString,
+} from '@bufbuild/protobuf';
+import { HandledRequestSchema } from '@landfall/common/db/chassis-tables.ts';
+import type { Database, EntityManager } from '@landfall/common/db/database.ts';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import { UniqueConstraintViolationException } from '@mikro-orm/core';
-import type { SqlEntityManager } from '@mikro-orm/sql';
-import { AnsweredRequestEntity } from '../db/entities.ts';
 
 /** What makes a call repeatable: its token, and what it asks for. An empty token means that it is not. */
-export type RequestKey = { tenant: string; method: string; requestId: string; fingerprint: string };
+export type RequestKey = { tenant: string; method: string; requestId: string; digest: string };
 
-/** A request's key; the fingerprint is taken over all of the request but its token. */
+/** A request's key; the digest is taken over all of the request but its token. */
 export function requestKey<D extends DescMessage>(
   tenant: string,
   schema: D,
@@ -19,26 +27,31 @@ export function requestKey<D extends DescMessage>(
     tenant,
     method: schema.name,
     requestId: request.requestId,
-    fingerprint: createHash('sha256').update(sortedJson(content)).digest('hex'),
+    digest: requestDigest(content),
   };
+}
+
+/** What tells one content of a request from another. */
+export function requestDigest(content: JsonValue): string {
+  return createHash('sha256').update(sortedJson(content)).digest('base64url');
 }
 
 /** The answer that was given before, or undefined. Throws INVALID_ARGUMENT when the token was used otherwise. */
 export async function findAnswer<D extends DescMessage>(
-  em: SqlEntityManager,
+  em: EntityManager,
   key: RequestKey,
   schema: D,
 ): Promise<MessageShape<D> | undefined> {
   if (key.requestId === '') return undefined;
   const { tenant, method, requestId } = key;
-  const row = await em.findOne(AnsweredRequestEntity, { tenant, method, requestId });
+  const row = await em.findOne(HandledRequestSchema, { tenant, method, requestId });
   if (!row) return undefined;
-  if (row.fingerprint !== key.fingerprint) {
+  if (row.digest !== key.digest) {
     throw invalidArgument('request_id', 'it was used before with other content; take a new one', {
       reason: 'REQUEST_ID_REUSED',
     });
   }
-  return fromJson(schema, row.answer as JsonValue);
+  return fromJsonString(schema, row.response);
 }
 
 /**
@@ -46,20 +59,19 @@ export async function findAnswer<D extends DescMessage>(
  * once, whichever of two racing repeats comes first.
  */
 export async function answerOnce<D extends DescMessage>(
-  em: SqlEntityManager,
+  database: Database,
   key: RequestKey,
   schema: D,
-  act: (em: SqlEntityManager) => Promise<MessageShape<D>>,
+  act: (em: EntityManager) => Promise<MessageShape<D>>,
 ): Promise<MessageShape<D>> {
   const attempt = () =>
-    em.fork().transactional(async (transaction) => {
-      const before = await findAnswer(transaction, key, schema);
+    database.transaction(async (em) => {
+      const before = await findAnswer(em, key, schema);
       if (before) return before;
-      const answer = await act(transaction);
+      const answer = await act(em);
       if (key.requestId !== '') {
-        const { tenant, requestId, method, fingerprint } = key;
-        const row = { tenant, requestId, method, fingerprint, answer: toJson(schema, answer as Message as never) };
-        await transaction.insert(AnsweredRequestEntity, { ...row, createdAt: new Date() });
+        const response = toJsonString(schema, answer);
+        await em.insert(HandledRequestSchema, { ...key, response, createdMs: Date.now() });
       }
       return answer;
     });

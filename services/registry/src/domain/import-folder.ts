@@ -1,4 +1,4 @@
-import { type Dirent, constants } from 'node:fs';
+import { constants, type Dirent } from 'node:fs';
 import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { failedPrecondition, invalidArgument } from '@landfall/common/errors/errors.ts';
@@ -17,12 +17,17 @@ export type ImportFile = { path: string; realPath: string; sizeBytes: number };
  */
 export async function listImport(root: string, folder: string, limits: ImportLimits): Promise<ImportFile[]> {
   if (root === '') {
-    throw failedPrecondition('this registry has no import root; start it with LANDFALL_IMPORT_ROOT, or upload the files', {
-      reason: 'NO_IMPORT_ROOT',
-    });
+    throw failedPrecondition(
+      'this registry has no import root; start it with LANDFALL_IMPORT_ROOT, or upload the files',
+      {
+        reason: 'NO_IMPORT_ROOT',
+      },
+    );
   }
   const realRoot = await realpath(root).catch(() => {
-    throw failedPrecondition('the import root of this registry does not exist; create it', { reason: 'NO_IMPORT_ROOT' });
+    throw failedPrecondition('the import root of this registry does not exist; create it', {
+      reason: 'NO_IMPORT_ROOT',
+    });
   });
   const start = await insideRoot(realRoot, folder);
   const files: ImportFile[] = [];
@@ -84,9 +89,11 @@ async function insideRoot(realRoot: string, folder: string): Promise<string> {
 async function regularFile(realRoot: string, full: string, path: string, entry: Dirent): Promise<string> {
   if (entry.isFile()) return full;
   if (!entry.isSymbolicLink()) throw refused(`'${path}' is neither a file nor a folder`);
-  if (!(await isWithin(realRoot, full))) throw refused(`the link '${path}' leads out of the import root or nowhere`);
+  if (!(await isWithin(realRoot, full)))
+    throw refused(`the link '${path}' leads out of the import root or nowhere`);
   const real = await realpath(full);
-  if (!(await stat(real)).isFile()) throw refused(`the link '${path}' leads to a folder; put the files there themselves`);
+  if (!(await stat(real)).isFile())
+    throw refused(`the link '${path}' leads to a folder; put the files there themselves`);
   return real;
 }
 

@@ -1,4 +1,4 @@
-import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { EntityManager } from '@landfall/common/db/database.ts';
 import { type Version, VersionDatasetEntity, VersionEntity } from '../db/entities.ts';
 import { lineageUnknown } from '../errors.ts';
 import { resolveReference } from './find.ts';
@@ -15,7 +15,7 @@ export type LineageGraph = { nodes: LineageNode[]; edges: LineageEdge[] };
  * an alias moves and history does not. Throws FAILED_PRECONDITION for what is not known, not READY, of the wrong
  * kind, or has another digest.
  */
-export async function settleLineage(em: SqlEntityManager, draft: Version): Promise<void> {
+export async function settleLineage(em: EntityManager, draft: Version): Promise<void> {
   if (draft.base !== '') {
     const base = await known(em, draft.tenant, draft.base, 'lineage.base');
     if (base.kind !== 'base') throw lineageUnknown(`the base '${draft.base}' is of kind ${base.kind}`);
@@ -26,9 +26,12 @@ export async function settleLineage(em: SqlEntityManager, draft: Version): Promi
   const datasets = await em.find(VersionDatasetEntity, { versionId: draft.id });
   for (const row of datasets) {
     const dataset = await known(em, draft.tenant, row.ref, `lineage.datasets[${row.position}].ref`);
-    if (dataset.kind !== 'dataset') throw lineageUnknown(`the data set '${row.ref}' is of kind ${dataset.kind}`);
+    if (dataset.kind !== 'dataset')
+      throw lineageUnknown(`the data set '${row.ref}' is of kind ${dataset.kind}`);
     if (row.digest !== '' && row.digest !== dataset.digest) {
-      throw lineageUnknown(`the data set '${row.ref}' has the digest ${dataset.digest} and not ${row.digest}`);
+      throw lineageUnknown(
+        `the data set '${row.ref}' has the digest ${dataset.digest} and not ${row.digest}`,
+      );
     }
     row.ref = formatReference(dataset.name, dataset.version);
     row.digest = dataset.digest;
@@ -36,7 +39,7 @@ export async function settleLineage(em: SqlEntityManager, draft: Version): Promi
   await em.flush();
 }
 
-async function known(em: SqlEntityManager, tenant: string, ref: string, field: string): Promise<Version> {
+async function known(em: EntityManager, tenant: string, ref: string, field: string): Promise<Version> {
   const version = await resolveReference(em, tenant, parseReference(ref, field));
   if (!version) throw lineageUnknown(`there is no '${ref}'; register it first`);
   if (version.state !== 'ready') throw lineageUnknown(`'${ref}' is still a draft; commit it first`);
@@ -44,7 +47,7 @@ async function known(em: SqlEntityManager, tenant: string, ref: string, field: s
 }
 
 /** What a version was made from, over any number of steps, and what was made from it; at most 1,000 nodes. */
-export async function lineageGraph(em: SqlEntityManager, start: Version): Promise<LineageGraph> {
+export async function lineageGraph(em: EntityManager, start: Version): Promise<LineageGraph> {
   const graph = new GraphBuilder();
   graph.addVersion(start);
   for (let level = [start]; level.length > 0; ) level = await stepBack(em, graph, level);
@@ -52,7 +55,7 @@ export async function lineageGraph(em: SqlEntityManager, start: Version): Promis
   return graph.result();
 }
 
-async function stepBack(em: SqlEntityManager, graph: GraphBuilder, level: Version[]): Promise<Version[]> {
+async function stepBack(em: EntityManager, graph: GraphBuilder, level: Version[]): Promise<Version[]> {
   const links: LineageEdge[] = [];
   for (const version of level) {
     if (version.base) links.push({ from: version.base, to: refOf(version), relation: 'base' });
@@ -66,7 +69,11 @@ async function stepBack(em: SqlEntityManager, graph: GraphBuilder, level: Versio
   for (const { versionId, ref, role } of rows) {
     links.push({ from: ref, to: refs.get(versionId)!, relation: role || 'train' });
   }
-  const origins = await findByRefs(em, level[0]!.tenant, links.map(({ from }) => from));
+  const origins = await findByRefs(
+    em,
+    level[0]!.tenant,
+    links.map(({ from }) => from),
+  );
   const found = origins.filter((version) => graph.addVersion(version));
   for (const { from, relation } of links) {
     // A draft may name what is not registered.
@@ -76,7 +83,7 @@ async function stepBack(em: SqlEntityManager, graph: GraphBuilder, level: Versio
   return found;
 }
 
-async function stepForward(em: SqlEntityManager, graph: GraphBuilder, level: Version[]): Promise<Version[]> {
+async function stepForward(em: EntityManager, graph: GraphBuilder, level: Version[]): Promise<Version[]> {
   const tenant = level[0]!.tenant;
   const refs = level.map(refOf);
   const order = { orderBy: { id: 'asc' }, limit: MAX_NODES } as const;
@@ -97,7 +104,7 @@ async function stepForward(em: SqlEntityManager, graph: GraphBuilder, level: Ver
   return found;
 }
 
-async function findByRefs(em: SqlEntityManager, tenant: string, refs: readonly string[]): Promise<Version[]> {
+async function findByRefs(em: EntityManager, tenant: string, refs: readonly string[]): Promise<Version[]> {
   const pairs = refs.flatMap((ref) => {
     const { name, version } = parseReference(ref, 'ref');
     return version === undefined ? [] : [{ name, version }];

@@ -1,5 +1,5 @@
-import type { QBFilterQuery } from '@mikro-orm/core';
-import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { EntityManager } from '@landfall/common/db/database.ts';
+import type { FilterQuery } from '@mikro-orm/core';
 import {
   type KindName,
   type Model,
@@ -18,14 +18,14 @@ export type ModelFilter = { kind: KindName | undefined; namePrefix: string };
 
 /** The tenant's models by name. */
 export async function listModels(
-  em: SqlEntityManager,
+  em: EntityManager,
   tenant: string,
   filter: ModelFilter,
   page: PageRequest,
 ): Promise<Page<Model>> {
   const filters = ['models', filter.kind ?? '', filter.namePrefix];
   const [after] = decodePageToken(page.pageToken, 1, filters) ?? [];
-  const where: QBFilterQuery<Model>[] = [{ tenant }];
+  const where: FilterQuery<Model>[] = [{ tenant }];
   if (filter.kind) where.push({ kind: filter.kind });
   // A range instead of LIKE: an index serves it, and '_' means itself. '~' lies behind every character of a name.
   if (filter.namePrefix) where.push({ name: { $gte: filter.namePrefix, $lt: `${filter.namePrefix}~` } });
@@ -48,14 +48,14 @@ export type VersionFilter = {
  * NOT_FOUND for a name that is none.
  */
 export async function listVersions(
-  em: SqlEntityManager,
+  em: EntityManager,
   tenant: string,
   filter: VersionFilter,
   page: PageRequest,
 ): Promise<Page<Version>> {
   const filters = ['versions', filter.name, filter.state ?? '', filter.kind ?? '', filter.base];
   const [after] = decodePageToken(page.pageToken, 1, filters) ?? [];
-  const where: QBFilterQuery<Version>[] = [{ tenant }];
+  const where: FilterQuery<Version>[] = [{ tenant }];
   const key = filter.name ? 'precedence' : 'id';
   if (filter.name) where.push({ modelId: (await findModel(em, tenant, filter.name)).id });
   if (filter.state) where.push({ state: filter.state });

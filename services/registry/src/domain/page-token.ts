@@ -29,7 +29,8 @@ export function decodePageToken(
     throw problem;
   }
   if (!Array.isArray(parts) || parts.length !== length + 1) throw problem;
-  if (!parts.every((part) => typeof part === 'string' && part.length <= 512 && !part.includes('\0'))) throw problem;
+  if (!parts.every((part) => typeof part === 'string' && part.length <= 512 && !part.includes('\0')))
+    throw problem;
   if (parts[0] !== fingerprint(filters)) throw problem;
   return parts.slice(1) as string[];
 }

@@ -46,7 +46,10 @@ export function checkPathsFitTogether(paths: Iterable<string>): void {
     for (let cut = path.lastIndexOf('/'); cut > 0; cut = path.lastIndexOf('/', cut - 1)) {
       const folder = path.slice(0, cut);
       if (files.has(folder)) {
-        throw invalidArgument('path', `'${folder}' is a file and the folder of '${path}' at once; rename one`);
+        throw invalidArgument(
+          'path',
+          `'${folder}' is a file and the folder of '${path}' at once; rename one`,
+        );
       }
     }
   }

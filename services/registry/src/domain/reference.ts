@@ -1,5 +1,5 @@
-import { valid } from 'semver';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
+import { valid } from 'semver';
 
 /** A model reference taken apart: exactly one of version and alias is set. */
 export type ModelReference = { name: string; version?: string; alias?: string };
@@ -30,11 +30,14 @@ export function parseReference(ref: string, field: string): ModelReference {
 }
 
 /** Reads the `version` field of a request: '' (newest), '@alias' or SemVer. */
-export function parseVersionSelector(selector: string): { newest: true } | { alias: string } | { version: string } {
+export function parseVersionSelector(
+  selector: string,
+): { newest: true } | { alias: string } | { version: string } {
   if (selector === '') return { newest: true };
   if (selector.startsWith('@')) {
     const alias = selector.slice(1);
-    if (!ALIAS.test(alias)) throw invalidArgument('version', `'${selector}' is not an alias; write @production`);
+    if (!ALIAS.test(alias))
+      throw invalidArgument('version', `'${selector}' is not an alias; write @production`);
     return { alias };
   }
   return { version: checkVersion(selector) };

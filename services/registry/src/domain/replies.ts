@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { EntityManager } from '@landfall/common/db/database.ts';
 import {
   FileSchema,
   Kind,
@@ -9,7 +10,6 @@ import {
   VersionSchema,
   VersionState,
 } from '@landfall/proto/landfall/registry/v1/model_pb.js';
-import type { SqlEntityManager } from '@mikro-orm/sql';
 import {
   AliasEntity,
   type KindName,
@@ -41,7 +41,7 @@ export function fileReply(file: { path: string; digest: string; sizeBytes: numbe
 }
 
 /** Models with their aliases and newest READY versions, in the order given; three queries for any number. */
-export async function modelReplies(em: SqlEntityManager, models: readonly Model[]): Promise<ModelMessage[]> {
+export async function modelReplies(em: EntityManager, models: readonly Model[]): Promise<ModelMessage[]> {
   if (models.length === 0) return [];
   const ids = models.map(({ id }) => id);
   const aliases = await em.find(AliasEntity, { modelId: { $in: ids } }, { orderBy: { alias: 'asc' } });
@@ -62,7 +62,7 @@ export async function modelReplies(em: SqlEntityManager, models: readonly Model[
       kind: KINDS[model.kind],
       description: model.description,
       labels: model.labels,
-      createTime: timestampFromDate(model.createdAt),
+      createTime: timestampFromMs(model.createdMs),
       latestVersion: newest.get(model.id) ?? '',
       aliases: Object.fromEntries(
         aliases.filter(({ modelId }) => modelId === model.id).map(({ alias, version }) => [alias, version]),
@@ -71,13 +71,13 @@ export async function modelReplies(em: SqlEntityManager, models: readonly Model[
   );
 }
 
-export async function modelReply(em: SqlEntityManager, model: Model): Promise<ModelMessage> {
+export async function modelReply(em: EntityManager, model: Model): Promise<ModelMessage> {
   return (await modelReplies(em, [model]))[0]!;
 }
 
 /** Versions with files, lineage and aliases, in the order given; three queries for any number. */
 export async function versionReplies(
-  em: SqlEntityManager,
+  em: EntityManager,
   versions: readonly Version[],
 ): Promise<VersionMessage[]> {
   if (versions.length === 0) return [];
@@ -109,16 +109,16 @@ export async function versionReplies(
       },
       labels: version.labels,
       aliases: (aliases.get(version.id) ?? []).map(({ alias }) => alias),
-      createTime: timestampFromDate(version.createdAt),
+      createTime: timestampFromMs(version.createdMs),
       sizeBytes: own.reduce((sum, { sizeBytes }) => sum + BigInt(sizeBytes), 0n),
       ref: formatReference(version.name, version.version),
     };
-    if (version.readyAt) init.readyTime = timestampFromDate(version.readyAt);
+    if (version.readyMs) init.readyTime = timestampFromMs(version.readyMs);
     return create(VersionSchema, init);
   });
 }
 
-export async function versionReply(em: SqlEntityManager, version: Version): Promise<VersionMessage> {
+export async function versionReply(em: EntityManager, version: Version): Promise<VersionMessage> {
   return (await versionReplies(em, [version]))[0]!;
 }
 

@@ -1,5 +1,5 @@
-import { compare, parse, SemVer } from 'semver';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
+import { compare, parse, SemVer } from 'semver';
 
 /**
  * A key whose order as a string is SemVer precedence (semver.org, item 11), so that a database can sort and page

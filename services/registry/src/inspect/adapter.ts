@@ -37,7 +37,8 @@ function checkFactors(weights: Tensors): void {
     const match = LORA_FACTOR.exec(name);
     if (!match) continue;
     const [, layer, factor] = match as unknown as [string, string, 'A' | 'B'];
-    if (shape.length !== 2) throw invalidArgument('content', `'${name}' has the shape [${shape}]; a factor has two axes`);
+    if (shape.length !== 2)
+      throw invalidArgument('content', `'${name}' has the shape [${shape}]; a factor has two axes`);
     const entry = ranks.get(layer) ?? {};
     entry[factor] = factor === 'A' ? shape[0]! : shape[1]!;
     ranks.set(layer, entry);
@@ -45,7 +46,10 @@ function checkFactors(weights: Tensors): void {
   if (ranks.size === 0) throw invalidArgument('content', `'${WEIGHTS}' holds no lora_A and lora_B tensors`);
   for (const [layer, { A, B }] of ranks) {
     if (A === undefined || B === undefined || A !== B || A > MAX_RANK) {
-      throw invalidArgument('content', `the LoRA factors of '${layer}' don't meet: ranks ${A ?? 'none'} and ${B ?? 'none'}`);
+      throw invalidArgument(
+        'content',
+        `the LoRA factors of '${layer}' don't meet: ranks ${A ?? 'none'} and ${B ?? 'none'}`,
+      );
     }
   }
 }

@@ -1,4 +1,5 @@
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
+import type { TensorEntry } from '@landfall/graph/checkpoint/safetensors.ts';
 import { isObject, type JsonObject, readJsonObject, wholeNumber } from './json.ts';
 import { readSafetensors, type Tensors } from './safetensors.ts';
 import type { InspectedFile } from './source.ts';
@@ -32,7 +33,10 @@ export async function checkBase(files: readonly InspectedFile[]): Promise<void> 
   if (!weights) {
     // An export in onnx-community's layout carries its architecture in the graph.
     if (files.some(({ path }) => path.endsWith('.onnx'))) return;
-    throw invalidArgument('files', `a base model needs ${WEIGHTS}, ${INDEX} with its shards, or an .onnx file`);
+    throw invalidArgument(
+      'files',
+      `a base model needs ${WEIGHTS}, ${INDEX} with its shards, or an .onnx file`,
+    );
   }
   if (DECODERS.includes(modelType)) checkDecoder(configFile, config, weights);
   else if (COMPOSED.includes(modelType)) checkComposed(config);
@@ -42,7 +46,11 @@ export async function checkBase(files: readonly InspectedFile[]): Promise<void> 
   }
 }
 
-export function required(files: ReadonlyMap<string, InspectedFile>, path: string, what: string): InspectedFile {
+export function required(
+  files: ReadonlyMap<string, InspectedFile>,
+  path: string,
+  what: string,
+): InspectedFile {
   const file = files.get(path);
   if (!file) throw invalidArgument('files', `${what} needs the file '${path}'`);
   return file;
@@ -57,15 +65,20 @@ async function readWeights(files: ReadonlyMap<string, InspectedFile>): Promise<T
   const { weight_map: weightMap } = await readJsonObject(index);
   if (!isObject(weightMap)) throw invalidArgument('content', `'${INDEX}' has no object weight_map`);
   const shards = new Map<unknown, Tensors>();
-  const tensors = new Map<string, Tensors extends Map<string, infer T> ? T : never>();
+  const tensors = new Map<string, TensorEntry>();
   for (const [name, path] of Object.entries(weightMap)) {
     if (!shards.has(path)) {
       const shard = typeof path === 'string' && path.endsWith('.safetensors') ? files.get(path) : undefined;
-      if (!shard) throw invalidArgument('files', `'${INDEX}' names the shard ${JSON.stringify(path)}, which is missing`);
+      if (!shard)
+        throw invalidArgument(
+          'files',
+          `'${INDEX}' names the shard ${JSON.stringify(path)}, which is missing`,
+        );
       shards.set(path, await readSafetensors(shard));
     }
     const tensor = shards.get(path)!.get(name);
-    if (!tensor) throw invalidArgument('content', `'${String(path)}' lacks the tensor '${name}' that '${INDEX}' names`);
+    if (!tensor)
+      throw invalidArgument('content', `'${String(path)}' lacks the tensor '${name}' that '${INDEX}' names`);
     tensors.set(name, tensor);
   }
   return tensors;
@@ -80,7 +93,10 @@ function checkDecoder(file: InspectedFile, config: JsonObject, weights: Tensors)
   const headSize = wholeNumber(file, config, 'head_dim', 1 << 16, Math.floor(hidden / heads));
   const inner = wholeNumber(file, config, 'intermediate_size', 1 << 22);
   if (heads % kvHeads !== 0) {
-    throw invalidArgument('content', `'${CONFIG}' has ${heads} attention heads, which ${kvHeads} key heads don't divide`);
+    throw invalidArgument(
+      'content',
+      `'${CONFIG}' has ${heads} attention heads, which ${kvHeads} key heads don't divide`,
+    );
   }
   expectShape(weights, 'model.embed_tokens.weight', [vocabulary, hidden]);
   for (let layer = 0; layer < layers; layer++) {
@@ -105,6 +121,9 @@ function expectShape(weights: Tensors, name: string, shape: readonly number[]): 
   const tensor = weights.get(name);
   if (!tensor) throw invalidArgument('content', `the weights lack '${name}', which '${CONFIG}' calls for`);
   if (tensor.shape.length !== shape.length || tensor.shape.some((size, axis) => size !== shape[axis])) {
-    throw invalidArgument('content', `'${name}' has the shape [${tensor.shape}] where '${CONFIG}' means [${shape}]`);
+    throw invalidArgument(
+      'content',
+      `'${name}' has the shape [${tensor.shape}] where '${CONFIG}' means [${shape}]`,
+    );
   }
 }

@@ -35,14 +35,17 @@ export async function checkDataset(files: readonly InspectedFile[], signal?: Abo
     }
   }
   if (problems.length > 0) throw badRows(problems, false);
-  if (rows === 0) throw badRows([{ path: '', row: 0, problem: 'there is no .json or .jsonl file with rows' }], false);
+  if (rows === 0)
+    throw badRows([{ path: '', row: 0, problem: 'there is no .json or .jsonl file with rows' }], false);
 }
 
 async function readRows(file: InspectedFile, signal?: AbortSignal): Promise<AsyncIterable<Row> | Row[]> {
   const chunks = file.stream(signal);
   if (/\.jsonl$/i.test(file.path)) return readJsonLines(chunks, MAX_ROW_BYTES);
   if (await holdsOneObject(file)) return [];
-  const head = Buffer.from(await file.read(0, Math.min(file.sizeBytes, 1024))).toString('latin1').trimStart();
+  const head = Buffer.from(await file.read(0, Math.min(file.sizeBytes, 1024)))
+    .toString('latin1')
+    .trimStart();
   // Many data sets on the Hugging Face hub are JSON lines under the name .json.
   if (head.startsWith('{')) return readJsonLines(chunks, MAX_ROW_BYTES);
   return readJsonArray(chunks, MAX_ROW_BYTES);
@@ -51,7 +54,9 @@ async function readRows(file: InspectedFile, signal?: AbortSignal): Promise<Asyn
 /** Whether the file is one pretty-printed object: metadata beside the rows. */
 async function holdsOneObject(file: InspectedFile): Promise<boolean> {
   if (file.sizeBytes > MAX_METADATA_BYTES) return false;
-  const text = Buffer.from(await file.read(0, file.sizeBytes)).toString('utf8').trim();
+  const text = Buffer.from(await file.read(0, file.sizeBytes))
+    .toString('utf8')
+    .trim();
   if (!text.startsWith('{') || !text.includes('\n')) return false;
   try {
     JSON.parse(text);

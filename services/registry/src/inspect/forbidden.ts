@@ -1,13 +1,18 @@
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import { looksLikePickle } from './pickle.ts';
-import type { InspectedFile } from './source.ts';
 
 /** Names whose usual content runs code when it is loaded, or that no engine of the mesh reads. */
 const REFUSED_NAMES: readonly [RegExp, string][] = [
-  [/\.(bin|pt|pth|pkl|pickle|ckpt|joblib|dill)$/i, 'is a pickle by its name; save the weights as safetensors'],
+  [
+    /\.(bin|pt|pth|pkl|pickle|ckpt|joblib|dill)$/i,
+    'is a pickle by its name; save the weights as safetensors',
+  ],
   [/\.(gguf|ggml)$/i, 'is a GGUF file; give the Hugging Face folder with safetensors instead'],
   [/\.ort$/i, 'is an ONNX Runtime flat buffer, whose content can not be checked; give the .onnx file'],
-  [/\.(h5|hdf5|keras|npy|npz|mar|nemo)$/i, 'is of a format that can carry code; save the weights as safetensors'],
+  [
+    /\.(h5|hdf5|keras|npy|npz|mar|nemo)$/i,
+    'is of a format that can carry code; save the weights as safetensors',
+  ],
   [/\.(zip|tar|tgz|gz|bz2|xz|zst|7z|rar|jar|whl)$/i, 'is an archive; upload the files it holds'],
 ];
 
@@ -20,7 +25,10 @@ const REFUSED_MAGIC: readonly Magic[] = [
   { bytes: ascii('GGUF'), what: 'is a GGUF file; give the Hugging Face folder with safetensors instead' },
   { bytes: ascii('tjgg'), what: 'is a GGML file; give the Hugging Face folder with safetensors instead' },
   { bytes: ascii('lmgg'), what: 'is a GGML file; give the Hugging Face folder with safetensors instead' },
-  { bytes: ascii('PK\x03\x04'), what: 'is a zip archive or a PyTorch checkpoint; upload its files as safetensors' },
+  {
+    bytes: ascii('PK\x03\x04'),
+    what: 'is a zip archive or a PyTorch checkpoint; upload its files as safetensors',
+  },
   { bytes: ascii('PK\x05\x06'), what: 'is an empty zip archive; upload the files themselves' },
   { bytes: [0x1f, 0x8b], what: 'is a gzip archive; upload the files it holds' },
   { bytes: ascii('BZh'), what: 'is a bzip2 archive; upload the files it holds' },
@@ -34,7 +42,7 @@ const REFUSED_MAGIC: readonly Magic[] = [
 ];
 
 /** How much of a file is looked at; a pickle whose code lies further has at least its header here. */
-const HEAD_BYTES = 256 * 1024;
+export const HEAD_BYTES = 256 * 1024;
 
 /** Throws INVALID_ARGUMENT for a name that is refused whatever the content is. */
 export function checkFileName(path: string, field = 'path'): void {
@@ -43,15 +51,17 @@ export function checkFileName(path: string, field = 'path'): void {
   }
 }
 
-/** Throws INVALID_ARGUMENT for content that is refused whatever the name is. */
-export async function checkFileContent(file: InspectedFile): Promise<void> {
-  const head = await file.read(0, Math.min(file.sizeBytes, HEAD_BYTES));
+/**
+ * Throws INVALID_ARGUMENT for content that is refused whatever the name is, by its first HEAD_BYTES.
+ * @param whole whether `head` is all of the content
+ */
+export function checkHead(path: string, head: Uint8Array, whole: boolean): void {
   for (const { bytes, at = 0, what } of REFUSED_MAGIC) {
     if (bytes.every((byte, index) => head[at + index] === byte)) {
-      throw invalidArgument('content', `'${file.path}' ${what}`);
+      throw invalidArgument('content', `'${path}' ${what}`);
     }
   }
-  if (looksLikePickle(head, head.length < file.sizeBytes)) {
-    throw invalidArgument('content', `'${file.path}' is a Python pickle; save the weights as safetensors`);
+  if (looksLikePickle(head, !whole)) {
+    throw invalidArgument('content', `'${path}' is a Python pickle; save the weights as safetensors`);
   }
 }

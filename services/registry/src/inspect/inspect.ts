@@ -5,18 +5,10 @@ import { checkFilePath, checkPathsFitTogether } from '../domain/path.ts';
 import { checkAdapter } from './adapter.ts';
 import { checkBase } from './base.ts';
 import { checkDataset } from './dataset.ts';
-import { checkFileContent, checkFileName } from './forbidden.ts';
+import { checkFileName, checkHead, HEAD_BYTES } from './forbidden.ts';
 import { checkOnnx, type ExternalData } from './onnx.ts';
 import { readSafetensors } from './safetensors.ts';
 import type { InspectedFile } from './source.ts';
-
-/**
- * Checks one file for itself, whatever it belongs to: its name, that it is nothing which runs code or hides files,
- * and that it is what its name says. Nothing is loaded or run. Throws INVALID_ARGUMENT.
- */
-export async function inspectFile(file: InspectedFile): Promise<void> {
-  await inspectContent(file);
-}
 
 /**
  * Checks all files of a version together before it becomes READY. Throws INVALID_ARGUMENT, and FAILED_PRECONDITION
@@ -38,10 +30,14 @@ export async function inspectVersion(
   else await checkDataset(files, signal);
 }
 
+/**
+ * Checks one file for itself, whatever it belongs to: its name, that it is nothing which runs code or hides files,
+ * and that it is what its name says. Nothing is loaded or run. Returns the external data of an ONNX file.
+ */
 async function inspectContent(file: InspectedFile): Promise<ExternalData[]> {
   checkFilePath(file.path);
   checkFileName(file.path);
-  await checkFileContent(file);
+  checkHead(file.path, await file.read(0, HEAD_BYTES), file.sizeBytes <= HEAD_BYTES);
   if (/\.safetensors$/i.test(file.path)) await readSafetensors(file);
   return /\.onnx$/i.test(file.path) ? checkOnnx(file) : [];
 }
@@ -51,7 +47,10 @@ function checkExternalData(path: string, data: ExternalData, sizes: ReadonlyMap<
   const target = posix.join(posix.dirname(path), data.location);
   const size = sizes.get(target);
   if (size === undefined) {
-    throw invalidArgument('files', `'${path}' keeps tensor ${data.tensor} in '${target}', which is not in the version`);
+    throw invalidArgument(
+      'files',
+      `'${path}' keeps tensor ${data.tensor} in '${target}', which is not in the version`,
+    );
   }
   if (data.offset + (data.length ?? 0) > size) {
     throw invalidArgument('content', `'${path}' reads tensor ${data.tensor} beyond the end of '${target}'`);

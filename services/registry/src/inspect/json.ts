@@ -4,13 +4,18 @@ import { type InspectedFile, readText } from './source.ts';
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** The JSON object in a file. Throws INVALID_ARGUMENT for anything else, or above the limit. */
-export async function readJsonObject(file: InspectedFile, limitBytes = 16 * 1024 * 1024): Promise<JsonObject> {
+export async function readJsonObject(
+  file: InspectedFile,
+  limitBytes = 16 * 1024 * 1024,
+): Promise<JsonObject> {
   let value: unknown;
   try {
     value = JSON.parse(await readText(file, limitBytes));
   } catch (error) {
-    if (!(error instanceof SyntaxError || error instanceof RangeError || error instanceof TypeError)) throw error;
-    const why = error instanceof SyntaxError ? error.message.replace(/\s+/g, ' ').slice(0, 120) : error.message;
+    if (!(error instanceof SyntaxError || error instanceof RangeError || error instanceof TypeError))
+      throw error;
+    const why =
+      error instanceof SyntaxError ? error.message.replace(/\s+/g, ' ').slice(0, 120) : error.message;
     throw invalidArgument('content', `'${file.path}' is not JSON: ${why}`);
   }
   if (!isObject(value)) throw invalidArgument('content', `'${file.path}' holds JSON that is not an object`);

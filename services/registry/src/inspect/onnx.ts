@@ -70,7 +70,11 @@ export async function checkOnnx(file: InspectedFile): Promise<ExternalData[]> {
   return external;
 }
 
-async function checkTensor(reader: WireReader, start: number, end: number): Promise<ExternalData | undefined> {
+async function checkTensor(
+  reader: WireReader,
+  start: number,
+  end: number,
+): Promise<ExternalData | undefined> {
   const dims: bigint[] = [];
   const entries = new Map<string, string>();
   let [dataType, located, rawBytes, typedBytes, name] = [0, false, -1, 0, ''];
@@ -103,7 +107,8 @@ async function checkTensor(reader: WireReader, start: number, end: number): Prom
     return externalData(label, entries, sizeBytes);
   }
   if (rawBytes >= 0) {
-    if (sizeBytes === undefined) throw new WireError(`tensor ${label} has raw data of the unknown type ${dataType}`);
+    if (sizeBytes === undefined)
+      throw new WireError(`tensor ${label} has raw data of the unknown type ${dataType}`);
     if (rawBytes !== sizeBytes) {
       throw new WireError(`tensor ${label} of shape [${dims}] takes ${sizeBytes} bytes and has ${rawBytes}`);
     }

@@ -9,8 +9,14 @@ describe('looksLikePickle', () => {
     ['protocol 0 without its end', "cos\nsystem\n(S'true'\ntR\xff"],
     ['protocol 0 by INST', "(S'true'\nios\nsystem\n."],
     ['protocol 2', '\x80\x02}q\x00.'],
-    ['protocol 2 that breaks off behind a call', '\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R\xff\xff'],
-    ['protocol 4 with STACK_GLOBAL', '\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94.'],
+    [
+      'protocol 2 that breaks off behind a call',
+      '\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R\xff\xff',
+    ],
+    [
+      'protocol 4 with STACK_GLOBAL',
+      '\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94.',
+    ],
   ])('finds %s', (_what, text) => {
     expect(looksLikePickle(bytes(text), false)).toBe(true);
   });

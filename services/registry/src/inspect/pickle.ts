@@ -16,7 +16,9 @@ export function looksLikePickle(bytes: Uint8Array, truncated: boolean): boolean 
     const next = skipOpcode(bytes, at);
     if (next === undefined) return abused || (announced && imports);
     if (opcode === GLOBAL || opcode === INST) {
-      const [module = '', name = ''] = Buffer.from(bytes.subarray(at + 1, next)).toString('latin1').split('\n');
+      const [module = '', name = ''] = Buffer.from(bytes.subarray(at + 1, next))
+        .toString('latin1')
+        .split('\n');
       if (!DOTTED_NAME.test(module) || !DOTTED_NAME.test(name)) return announced && imports;
       imports = true;
       abused ||= ABUSED_MODULES.test(module);
@@ -38,7 +40,9 @@ const ABUSED_MODULES =
 
 /** Opcodes without an argument. */
 const PLAIN = new Set([
-  ...['(', '0', '1', '2', ')', 'l', ']', 'a', 'e', 'o', '}', 'd', 's', 'u', 't', 'N', 'R', 'b', 'Q'].map(code),
+  ...['(', '0', '1', '2', ')', 'l', ']', 'a', 'e', 'o', '}', 'd', 's', 'u', 't', 'N', 'R', 'b', 'Q'].map(
+    code,
+  ),
   ...[0x81, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8f, 0x90, 0x91, 0x92, 0x93, 0x94, 0x97, 0x98],
 ]);
 /** Opcodes with one line of text behind them. */
@@ -49,17 +53,45 @@ const LINES = new Map<number, number>([
 ]);
 /** Opcodes with an argument of fixed width, in bytes. */
 const FIXED = new Map<number, number>([
-  ...([['J', 4], ['K', 1], ['M', 2], ['G', 8], ['h', 1], ['q', 1], ['j', 4], ['r', 4]] as const).map(
-    ([text, width]): [number, number] => [code(text), width],
-  ),
-  ...([[0x80, 1], [0x82, 1], [0x83, 2], [0x84, 4], [0x95, 8]] as const),
+  ...(
+    [
+      ['J', 4],
+      ['K', 1],
+      ['M', 2],
+      ['G', 8],
+      ['h', 1],
+      ['q', 1],
+      ['j', 4],
+      ['r', 4],
+    ] as const
+  ).map(([text, width]): [number, number] => [code(text), width]),
+  ...([
+    [0x80, 1],
+    [0x82, 1],
+    [0x83, 2],
+    [0x84, 4],
+    [0x95, 8],
+  ] as const),
 ]);
 /** Opcodes with a length before their content: the width of that length. */
 const COUNTED = new Map<number, number>([
-  ...([['T', 4], ['U', 1], ['B', 4], ['C', 1], ['X', 4]] as const).map(
-    ([text, width]): [number, number] => [code(text), width],
-  ),
-  ...([[0x8a, 1], [0x8b, 4], [0x8c, 1], [0x8d, 8], [0x8e, 8], [0x96, 8]] as const),
+  ...(
+    [
+      ['T', 4],
+      ['U', 1],
+      ['B', 4],
+      ['C', 1],
+      ['X', 4],
+    ] as const
+  ).map(([text, width]): [number, number] => [code(text), width]),
+  ...([
+    [0x8a, 1],
+    [0x8b, 4],
+    [0x8c, 1],
+    [0x8d, 8],
+    [0x8e, 8],
+    [0x96, 8],
+  ] as const),
 ]);
 
 /** Where the opcode at `at` ends, or undefined when it is none. */

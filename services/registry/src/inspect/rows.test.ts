@@ -42,7 +42,9 @@ describe('rows', () => {
         fc.constantFrom('\n', '\r\n'),
         async (values, chunkSize, newline) => {
           const lines = values.map((value) => (value === null ? '' : JSON.stringify(value)));
-          const rows = await collect(readJsonLines(inChunks(Buffer.from(lines.join(newline)), chunkSize), 1 << 20));
+          const rows = await collect(
+            readJsonLines(inChunks(Buffer.from(lines.join(newline)), chunkSize), 1 << 20),
+          );
           const expected = lines.flatMap((text, index) => (text === '' ? [] : [{ number: index + 1, text }]));
           expect(rows).toEqual(expected);
         },
@@ -52,7 +54,11 @@ describe('rows', () => {
   });
 
   it('reports rows that are too long, empty or wrongly encoded by their number', async () => {
-    const lines = Buffer.concat([Buffer.from('{"a":1}\n'), Buffer.from([0x22, 0xff, 0x22, 0x0a]), Buffer.from('"long row"')]);
+    const lines = Buffer.concat([
+      Buffer.from('{"a":1}\n'),
+      Buffer.from([0x22, 0xff, 0x22, 0x0a]),
+      Buffer.from('"long row"'),
+    ]);
     expect(await collect(readJsonLines(inChunks(lines, 3), 8))).toEqual([
       { number: 1, text: '{"a":1}' },
       { number: 2, problem: 'not UTF-8' },

@@ -51,7 +51,10 @@ class RowBuffer {
 }
 
 /** Rows of JSON lines; blank lines are left out and still counted, so that numbers are those of an editor. */
-export async function* readJsonLines(chunks: AsyncIterable<Uint8Array>, limitBytes: number): AsyncGenerator<Row> {
+export async function* readJsonLines(
+  chunks: AsyncIterable<Uint8Array>,
+  limitBytes: number,
+): AsyncGenerator<Row> {
   const row = new RowBuffer(limitBytes);
   for await (const chunk of chunks) {
     let start = 0;
@@ -73,7 +76,10 @@ export async function* readJsonLines(chunks: AsyncIterable<Uint8Array>, limitByt
 export class NotAnArrayError extends Error {}
 
 /** Elements of a JSON array, cut at the commas of the outermost level. Throws NotAnArrayError at what is around. */
-export async function* readJsonArray(chunks: AsyncIterable<Uint8Array>, limitBytes: number): AsyncGenerator<Row> {
+export async function* readJsonArray(
+  chunks: AsyncIterable<Uint8Array>,
+  limitBytes: number,
+): AsyncGenerator<Row> {
   const row = new RowBuffer(limitBytes);
   let [depth, inString, escaped, rows, closed, seen] = [0, false, false, 0, false, 0];
   for await (const chunk of chunks) {

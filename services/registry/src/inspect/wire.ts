@@ -43,7 +43,8 @@ export class WireReader {
         at = next;
       } else if (wireType === 2) {
         const { value, next } = this.#varint(at, end);
-        if (value > BigInt(end - next)) throw new WireError(`a field of ${value} bytes at byte ${next} is cut off`);
+        if (value > BigInt(end - next))
+          throw new WireError(`a field of ${value} bytes at byte ${next} is cut off`);
         at = next + Number(value);
         yield { number, start: next, end: at };
       } else if (wireType === 1 || wireType === 5) {
@@ -57,7 +58,8 @@ export class WireReader {
 
   /** A field's bytes, refused above `limit`. Throws WireError. */
   async bytes(start: number, end: number, limit: number): Promise<Uint8Array> {
-    if (end - start > limit) throw new WireError(`a field of ${end - start} bytes where ${limit} are allowed`);
+    if (end - start > limit)
+      throw new WireError(`a field of ${end - start} bytes where ${limit} are allowed`);
     const bytes = await this.#source.read(start, end - start);
     if (bytes.length < end - start) throw new WireError('the file ends in a field');
     return bytes;

@@ -1,16 +1,18 @@
+import type { PortableMigration } from '@landfall/common/db/migration.ts';
 import { Migration } from '@mikro-orm/migrations';
+
+const NAME = 'registry-0001-initial';
 
 /**
  * The first schema, for SQLite and PostgreSQL. Text that is sorted or compared by range has the collation "C" in
  * PostgreSQL, so that both order by bytes and pages follow the same order everywhere.
  */
-export class RegistryInitial extends Migration {
-  override name = 'registry-0001-initial';
+class InitialMigration extends Migration {
+  override name = NAME;
 
   override up(): void {
     const postgres = this.driver.getPlatform().constructor.name.startsWith('Postgre');
     const json = postgres ? 'jsonb' : 'json';
-    const time = postgres ? 'timestamptz(3)' : 'datetime';
     const uuid = postgres ? 'uuid' : 'text';
     const sorted = postgres ? 'text collate "C"' : 'text';
 
@@ -21,7 +23,7 @@ export class RegistryInitial extends Migration {
       kind text not null check (kind in ('base', 'adapter', 'dataset')),
       description text not null,
       labels ${json} not null,
-      created_at ${time} not null,
+      created_ms bigint not null,
       unique (tenant, name))`);
     this.addSql(`create table version (
       id ${uuid} primary key,
@@ -39,8 +41,8 @@ export class RegistryInitial extends Migration {
       job_id text not null,
       method text not null,
       labels ${json} not null,
-      created_at ${time} not null,
-      ready_at ${time},
+      created_ms bigint not null,
+      ready_ms bigint,
       unique (model_id, version))`);
     this.addSql('create index version_precedence on version (model_id, precedence)');
     this.addSql('create index version_newest on version (tenant, id)');
@@ -68,23 +70,16 @@ export class RegistryInitial extends Migration {
       version_id ${uuid} not null references version (id),
       version text not null,
       revision bigint not null,
-      moved_at ${time} not null,
+      moved_ms bigint not null,
       primary key (model_id, alias))`);
     this.addSql('create index alias_version on alias (version_id)');
-    this.addSql(`create table answered_request (
-      tenant text not null,
-      method text not null,
-      request_id text not null,
-      fingerprint text not null,
-      answer ${json} not null,
-      created_at ${time} not null,
-      primary key (tenant, method, request_id))`);
-    this.addSql('create index answered_request_age on answered_request (created_at)');
   }
 
   override down(): void {
-    for (const table of ['answered_request', 'alias', 'version_dataset', 'version_file', 'version', 'model']) {
+    for (const table of ['alias', 'version_dataset', 'version_file', 'version', 'model']) {
       this.addSql(`drop table ${table}`);
     }
   }
 }
+
+export const initialMigration: PortableMigration = { name: NAME, migration: InitialMigration };

@@ -1,0 +1,28 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  CreateVersionRequestSchema,
+  CreateVersionResponseSchema,
+} from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
+import type { Route } from '../context.ts';
+import { createDraft } from '../domain/drafts.ts';
+import { lockModel } from '../domain/find.ts';
+import { answerOnce, requestKey } from '../domain/idempotency.ts';
+import { checkVersion } from '../domain/reference.ts';
+import { versionReply } from '../domain/replies.ts';
+import { readLabels, readLineage, readText } from '../domain/requests.ts';
+
+export const createVersion: Route<'createVersion'> =
+  ({ database }) =>
+  async (request, { identity: { tenant } }) => {
+    const { name, version } = request;
+    const description = readText('description', request.description);
+    if (version !== '') checkVersion(version);
+    const labels = readLabels(request.labels);
+    const lineage = readLineage(request.lineage);
+    const key = requestKey(tenant, CreateVersionRequestSchema, request);
+    return answerOnce(database, key, CreateVersionResponseSchema, async (em) => {
+      const model = await lockModel(em, tenant, name);
+      const draft = await createDraft(em, model, { version, description, labels, lineage });
+      return create(CreateVersionResponseSchema, { version: await versionReply(em, draft) });
+    });
+  };

@@ -1,0 +1,45 @@
+import { invalidArgument } from '@landfall/common/errors/errors.ts';
+import type { Route } from '../context.ts';
+import { versionFiles } from '../domain/commit.ts';
+import { findVersion } from '../domain/find.ts';
+import { checkFilePath } from '../domain/path.ts';
+import { formatReference } from '../domain/reference.ts';
+import { fileReply } from '../domain/replies.ts';
+import { fileNotFound } from '../errors.ts';
+
+/** Largest chunk, as the contract says. */
+const CHUNK_BYTES = 256 * 1024;
+
+export const downloadArtifact: Route<'downloadArtifact'> = ({ artifacts, database }) =>
+  async function* (request, { identity: { tenant }, signal }) {
+    const { name, path, digest } = request;
+    if (path === '' && digest === '') throw invalidArgument('path', 'name a file by its path or its digest');
+    if (path !== '') checkFilePath(path);
+    const { ref, files } = await database.read(async (em) => {
+      const version = await findVersion(em, tenant, name, request.version);
+      return { ref: formatReference(name, version.version), files: await versionFiles(em, version.id) };
+    });
+    const file = files.find((candidate) =>
+      path !== ''
+        ? candidate.path === path && (digest === '' || candidate.digest === digest)
+        : candidate.digest === digest,
+    );
+    if (!file) throw fileNotFound(ref, path || digest);
+    if (request.offset > BigInt(file.sizeBytes)) {
+      throw invalidArgument('offset', `the file has ${file.sizeBytes} bytes`);
+    }
+    const offset = Number(request.offset);
+    const left = file.sizeBytes - offset;
+    const length = request.length > 0n && request.length < BigInt(left) ? Number(request.length) : left;
+
+    yield { file: fileReply(file) };
+    if (length === file.sizeBytes) {
+      for await (const chunk of artifacts.read(file.digest, signal)) yield { chunk };
+      return;
+    }
+    for (let at = offset; at < offset + length; at += CHUNK_BYTES) {
+      signal.throwIfAborted();
+      const size = Math.min(CHUNK_BYTES, offset + length - at);
+      yield { chunk: await artifacts.readRange(file.digest, at, size) };
+    }
+  };

@@ -1,0 +1,8 @@
+import type { Route } from '../context.ts';
+import { findModel } from '../domain/find.ts';
+import { modelReply } from '../domain/replies.ts';
+
+export const getModel: Route<'getModel'> =
+  ({ database }) =>
+  ({ name }, { identity: { tenant } }) =>
+    database.read(async (em) => ({ model: await modelReply(em, await findModel(em, tenant, name)) }));

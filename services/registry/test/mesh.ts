@@ -1,0 +1,17 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type TestDatabase, testDatabase } from '@landfall/common/db/test-database.ts';
+import type { Identity } from '@landfall/common/identity/identity.ts';
+import { IdentitySigner } from '@landfall/common/identity/signer.ts';
+import { createLogger } from '@landfall/common/log/logger.ts';
+import { RpcChannel, type RpcClient } from '@landfall/common/rpc/client.ts';
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import { RegistryService as RegistryContract } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
+import { readConfig, type RegistryConfig } from '../src/config.ts';
+import { type Overrides, RegistryService } from '../src/service.ts';
