@@ -7,7 +7,7 @@ const bytes = (text: string) => [new TextEncoder().encode(text)];
 const row = (question: string, answer: string) => JSON.stringify({ question, answer });
 
 async function codes(chunks: Uint8Array[], maxRowBytes?: number) {
-  const checked = await checkRows(chunks, maxRowBytes ? { maxRowBytes } : {});
+  const checked = await checkRows([chunks], maxRowBytes ? { maxRowBytes } : {});
   const issues = checked.report.issues.map((issue) => `${issue.row} ${issue.code}`);
   return { ...checked, issues, rows: checked.examples.map((example) => example.row) };
 }
@@ -89,9 +89,15 @@ describe('checkRows', () => {
   });
 
   it('knows data that only repeats itself', async () => {
-    const same = await checkRows(bytes(new Array(9).fill(row('a', 'b')).join('\n')));
+    const same = await checkRows([bytes(new Array(9).fill(row('a', 'b')).join('\n'))]);
     expect(isOnlyDuplicates(same)).toBe(true);
-    expect(isOnlyDuplicates(await checkRows(bytes(row('a', 'b'))))).toBe(false);
+    expect(isOnlyDuplicates(await checkRows([bytes(row('a', 'b'))]))).toBe(false);
+  });
+
+  it('numbers rows over several files', async () => {
+    const got = await checkRows([bytes(`${row('a', 'b')}\n\n${row('c', 'd')}`), bytes(row('e', ' '))]);
+    expect(got.examples.map((example) => example.row)).toEqual([1, 3]);
+    expect(got.report.issues).toMatchObject([{ row: 4, code: 'empty_answer' }]);
   });
 
   it('finds the same rows however the bytes are cut', async () => {

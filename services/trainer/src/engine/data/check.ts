@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto';
 import { IssueReport } from './issues.ts';
 import { readRows } from './rows.ts';
 
+/** A file's bytes as they come. */
+export type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
 /** A row that can be trained on or answered. */
 export interface Example {
   /** From 1, in its file. */
@@ -32,34 +35,38 @@ const MAX_ROW_BYTES = 1024 * 1024;
 /**
  * Reads and checks rows of `question` and `answer`.
  *
- * @param chunks the data file's bytes
+ * @param files the data files' bytes; rows are numbered over all of them
  */
-export async function checkRows(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  options: CheckOptions = {},
-): Promise<CheckedRows> {
+export async function checkRows(files: Iterable<Chunks>, options: CheckOptions = {}): Promise<CheckedRows> {
   const report = new IssueReport();
   const examples: Example[] = [];
   const seen = new Map<string, number>();
   let rowsIn = 0;
-  for await (const raw of readRows(chunks, options.maxRowBytes ?? MAX_ROW_BYTES)) {
-    rowsIn++;
-    if ('code' in raw) {
-      report.add(raw.row, raw.code, raw.message);
-      continue;
-    }
-    const example = parse(raw.row, raw.text, report);
-    if (!example) continue;
-    if (options.removeDuplicates ?? true) {
-      const key = keyOf(example);
-      const first = seen.get(key);
-      if (first !== undefined) {
-        report.add(raw.row, 'duplicate', `same question and answer as row ${first}`);
+  let before = 0;
+  for (const chunks of files) {
+    let last = 0;
+    for await (const raw of readRows(chunks, options.maxRowBytes ?? MAX_ROW_BYTES)) {
+      rowsIn++;
+      last = raw.row;
+      const row = before + raw.row;
+      if ('code' in raw) {
+        report.add(row, raw.code, raw.message);
         continue;
       }
-      seen.set(key, raw.row);
+      const example = parse(row, raw.text, report);
+      if (!example) continue;
+      if (options.removeDuplicates ?? true) {
+        const key = keyOf(example);
+        const first = seen.get(key);
+        if (first !== undefined) {
+          report.add(row, 'duplicate', `same question and answer as row ${first}`);
+          continue;
+        }
+        seen.set(key, row);
+      }
+      examples.push(example);
     }
-    examples.push(example);
+    before += last;
   }
   return { examples, rowsIn, report };
 }

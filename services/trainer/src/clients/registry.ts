@@ -1,0 +1,138 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { status } from '@grpc/grpc-js';
+import { LandfallError } from '@landfall/common/errors/errors.ts';
+import type { CallOptions, RpcClient } from '@landfall/common/rpc/client.ts';
+import {
+  Kind,
+  type Lineage,
+  type Version,
+  VersionState,
+} from '@landfall/proto/landfall/registry/v1/model_pb.js';
+import type { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
+import { formatReference, parseReference } from '../domain/references.ts';
+import { notReady, wrongKind } from '../errors.ts';
+import { VersionCache } from './version-cache.ts';
+
+const KIND_NAMES: Record<Kind, string> = {
+  [Kind.UNSPECIFIED]: 'something unknown',
+  [Kind.BASE]: 'a base model',
+  [Kind.ADAPTER]: 'an adapter',
+  [Kind.DATASET]: 'a data set',
+};
+const CHUNK_BYTES = 256 * 1024;
+const UPLOAD_TIMEOUT_MS = 600_000;
+
+/** A file to be uploaded, from disk or from memory. */
+export type UploadSource = { path: string; file: string } | { path: string; content: Uint8Array };
+
+/** What the trainer asks of the registry. */
+export class RegistryGateway {
+  readonly #client: RpcClient<typeof RegistryService>;
+  readonly #cache: VersionCache;
+
+  /** @param cacheFolder where downloaded versions are kept */
+  constructor(client: RpcClient<typeof RegistryService>, cacheFolder: string) {
+    this.#client = client;
+    this.#cache = new VersionCache(client, cacheFolder);
+  }
+
+  /**
+   * A READY version of a kind.
+   *
+   * @throws LandfallError INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION for a draft or another kind
+   */
+  async ready(ref: string, kind: Kind, field: string, options: CallOptions): Promise<Version> {
+    const version = await this.version(ref, field, options);
+    if (version.kind !== kind) throw wrongKind(version.ref, KIND_NAMES[version.kind], KIND_NAMES[kind]);
+    if (version.state !== VersionState.READY) throw notReady(version.ref);
+    return version;
+  }
+
+  async version(ref: string, field: string, options: CallOptions): Promise<Version> {
+    const { name, version } = parseReference(ref, field);
+    const reply = await this.#client.getVersion({ name, version }, options);
+    return reply.version!;
+  }
+
+  /** A folder with all files of a READY version, from the cache where its digest is known. */
+  folder(version: Version, options: CallOptions): Promise<string> {
+    return this.#cache.folder(version, options);
+  }
+
+  /** One file of a version, read into memory. */
+  async read(version: Version, path: string, options: CallOptions): Promise<Buffer | undefined> {
+    if (!version.manifest?.files.some((file) => file.path === path)) return undefined;
+    const parts: Uint8Array[] = [];
+    const request = { name: version.name, version: version.version, path };
+    for await (const { chunk } of this.#client.downloadArtifact(request, options)) parts.push(chunk);
+    return Buffer.concat(parts);
+  }
+
+  /** Creates the model unless it is there; one of another kind is FAILED_PRECONDITION. */
+  async ensureModel(name: string, kind: Kind, description: string, options: CallOptions): Promise<void> {
+    try {
+      await this.#client.createModel({ name, kind, description }, options);
+    } catch (error) {
+      if (!(error instanceof LandfallError) || error.code !== status.ALREADY_EXISTS) throw error;
+      const { model } = await this.#client.getModel({ name }, options);
+      if (model!.kind !== kind) throw wrongKind(name, KIND_NAMES[model!.kind], KIND_NAMES[kind]);
+    }
+  }
+
+  /** @param requestId the same one gives the same draft again */
+  async draft(
+    name: string,
+    requestId: string,
+    description: string,
+    lineage: Lineage,
+    options: CallOptions,
+  ): Promise<Version> {
+    const reply = await this.#client.createVersion({ name, requestId, description, lineage }, options);
+    return reply.version!;
+  }
+
+  async upload(version: Version, source: UploadSource, options: CallOptions): Promise<void> {
+    const size = 'file' in source ? (await stat(source.file)).size : source.content.length;
+    const header = {
+      name: version.name,
+      version: version.version,
+      path: source.path,
+      sizeBytes: BigInt(size),
+    };
+    async function* parts() {
+      yield { part: { case: 'header' as const, value: header } };
+      const chunks =
+        'file' in source
+          ? createReadStream(source.file, { highWaterMark: CHUNK_BYTES })
+          : slices(source.content, CHUNK_BYTES);
+      for await (const chunk of chunks as AsyncIterable<Uint8Array>) {
+        yield { part: { case: 'chunk' as const, value: chunk } };
+      }
+    }
+    await this.#client.uploadArtifact(parts(), { timeoutMs: UPLOAD_TIMEOUT_MS, ...options });
+  }
+
+  /** Makes a draft READY; doing it again changes nothing. */
+  async commit(
+    version: Version,
+    requestId: string,
+    metrics: Record<string, number>,
+    lineage: Lineage,
+    options: CallOptions,
+  ): Promise<Version> {
+    const { name } = version;
+    const request = { name, version: version.version, requestId, metrics, lineage };
+    const reply = await this.#client.commitVersion(request, { timeoutMs: UPLOAD_TIMEOUT_MS, ...options });
+    return reply.version!;
+  }
+}
+
+function* slices(content: Uint8Array, size: number): Generator<Uint8Array> {
+  for (let at = 0; at < content.length; at += size) yield content.subarray(at, at + size);
+}
+
+/** `models:/name/version` of a version. */
+export function refOf(version: Version): string {
+  return version.ref || formatReference(version.name, version.version);
+}

@@ -1,0 +1,42 @@
+import { sqlMigration } from '@landfall/common/db/migration.ts';
+
+export const initialMigration = sqlMigration('trainer-0001-initial', [
+  `create table job (
+    id text not null primary key,
+    tenant text not null,
+    state text not null check (state in ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+    spec text not null,
+    progress text not null,
+    cancel_requested boolean not null,
+    failure text not null,
+    output_version text not null,
+    base_result text not null,
+    tuned_result text not null,
+    attempt_id text not null,
+    attempts integer not null,
+    idle_attempts integer not null,
+    furthest bigint not null,
+    created_ms bigint not null,
+    started_ms bigint,
+    trained_ms bigint,
+    ended_ms bigint,
+    revision bigint not null)`,
+  'create index job_tenant on job (tenant, id)',
+  'create index job_state on job (tenant, state, id)',
+  `create table job_point (
+    job_id text not null references job (id),
+    series text not null,
+    step integer not null,
+    epoch double precision not null,
+    value double precision not null,
+    primary key (job_id, series, step))`,
+  `create table job_answer (
+    job_id text not null references job (id),
+    side text not null check (side in ('base', 'tuned')),
+    "row" integer not null,
+    question text not null,
+    reference text not null,
+    output text not null,
+    bleu double precision not null,
+    primary key (job_id, side, "row"))`,
+]);

@@ -1,0 +1,28 @@
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { type CheckedRows, checkRows } from './check.ts';
+
+const ROWS = /\.jsonl?$/i;
+/** Descriptions of a data set, as hubs keep them beside the rows. */
+const METADATA = new Set(['dataset_infos.json', 'dataset_info.json', 'metadata.json', 'state.json']);
+
+/**
+ * Checks all rows of a data set's folder: its `.json` and `.jsonl` files in order of path, one numbering over all.
+ *
+ * @param removeDuplicates false where every row counts, as in an evaluation
+ */
+export async function checkFolder(folder: string, removeDuplicates = true): Promise<CheckedRows> {
+  return checkRows(
+    (await rowFiles(folder)).map((file) => createReadStream(file, { highWaterMark: 256 * 1024 })),
+    { removeDuplicates },
+  );
+}
+
+async function rowFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && ROWS.test(entry.name) && !METADATA.has(entry.name))
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .sort();
+}

@@ -1,0 +1,101 @@
+import { join } from 'node:path';
+import { Database } from '@landfall/common/db/database.ts';
+import { Broker } from '@landfall/common/events/broker.ts';
+import { OutboxRelay } from '@landfall/common/events/outbox.ts';
+import { WorkQueue } from '@landfall/common/events/work-queue.ts';
+import { IdentitySigner } from '@landfall/common/identity/signer.ts';
+import type { Service } from '@landfall/common/lifecycle/run-service.ts';
+import { createLogger, type Logger } from '@landfall/common/log/logger.ts';
+import { RpcChannel } from '@landfall/common/rpc/client.ts';
+import { RpcServer } from '@landfall/common/rpc/server.ts';
+import { startTelemetry } from '@landfall/common/telemetry/telemetry.ts';
+import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
+import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
+import { TrainerService as TrainerContract } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
+import { WorkerService as WorkerContract } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
+import { RegistryGateway } from './clients/registry.ts';
+import { ReplicaPool } from './clients/replicas.ts';
+import type { TrainerConfig } from './config.ts';
+import type { TrainerContext } from './context.ts';
+import { trainerEntities } from './db/entities.ts';
+import { initialMigration } from './db/migrations/initial.ts';
+import { JobChanges } from './domain/job-changes.ts';
+import { QUEUE } from './domain/job-transitions.ts';
+import { trainerRoutes, workerRoutes } from './routes/routes.ts';
+
+export interface Overrides {
+  logger?: Logger;
+}
+
+/** Reports of a worker carry answered rows. */
+const MAX_RECEIVE_BYTES = 16 * 1024 * 1024;
+
+/** The control service: jobs behind TrainerService, and their workers behind WorkerService. */
+export class TrainerService implements Service {
+  readonly #config: TrainerConfig;
+  readonly #logger: Logger;
+  readonly #running = new AsyncDisposableStack();
+
+  static async create(config: TrainerConfig, overrides: Overrides = {}): Promise<TrainerService> {
+    return new TrainerService(config, overrides);
+  }
+
+  private constructor(config: TrainerConfig, overrides: Overrides) {
+    this.#config = config;
+    this.#logger = overrides.logger ?? createLogger(config.name, config.logLevel);
+  }
+
+  /** Resolves when calls are taken. Listens before the broker is there, so that liveness can be seen. */
+  async start(): Promise<{ address: string; metrics: string }> {
+    const config = this.#config;
+    const logger = this.#logger;
+    const telemetry = await startTelemetry(config.name, config.metricsPort);
+    this.#running.defer(() => telemetry.stop());
+    const database = this.#running.use(
+      await Database.open({
+        service: config.name,
+        url: config.databaseUrl,
+        file: join(config.home, 'trainer.sqlite'),
+        entities: trainerEntities,
+        migrations: [initialMigration],
+      }),
+    );
+    const signer = new IdentitySigner(config.meshKey);
+    const server = new RpcServer({ signer, logger, tls: config.tls, maxReceiveBytes: MAX_RECEIVE_BYTES });
+    const context = this.#context(database, signer);
+    server.add(TrainerContract, trainerRoutes(context)).add(WorkerContract, workerRoutes(context));
+    const { host, port } = config.listen;
+    const bound = await server.listen(host, port);
+    const broker = this.#running.use(await Broker.connect(config.natsUrl, config.name, logger));
+    // Before the outbox runs: a task needs the queue to be there.
+    await new WorkQueue({ broker, logger, ...QUEUE }).ensure();
+    const relay = this.#running.use(new OutboxRelay(database, broker, logger));
+    relay.start();
+    this.#running.defer(() => server.drain(config.graceMs));
+    server.health.set('readiness', true);
+    return { address: `${host}:${bound}`, metrics: telemetry.metricsUrl };
+  }
+
+  /** Not ready, running calls end within the grace period, then outbox, broker and database in reverse order. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#running.disposeAsync();
+  }
+
+  #context(database: Database, signer: IdentitySigner): TrainerContext {
+    const config = this.#config;
+    const logger = this.#logger;
+    const rpc = { signer, tls: config.tls };
+    const registry = new RpcChannel(config.registryUrl, rpc);
+    const balancer = new RpcChannel(config.balancerUrl, rpc);
+    this.#running.defer(() => registry.close());
+    this.#running.defer(() => balancer.close());
+    return {
+      config,
+      logger,
+      database,
+      registry: new RegistryGateway(registry.client(RegistryService), join(config.home, 'cache')),
+      replicas: new ReplicaPool(balancer.client(BalancerService), rpc, logger),
+      changes: new JobChanges(),
+    };
+  }
+}

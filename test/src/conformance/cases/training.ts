@@ -1,0 +1,113 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
+import {
+  AdamW,
+  accumulate,
+  clipScale,
+  globalNorm,
+  linearSchedule,
+} from '@landfall/graph/training/optimizer.ts';
+import { type TrainableSpec, TrainingGraph } from '@landfall/graph/training/trainer.ts';
+import { baseFolder } from '../find-cases.ts';
+import { Differences, type Outcome, UnsupportedCase } from '../outcome.ts';
+import { loraConfig } from './adapter.ts';
+import { openBase, type PaddedBatch, readTensors, sequencesOf } from './batches.ts';
+
+interface Expected {
+  base: string;
+  method: string;
+  config: Record<string, unknown>;
+  optimizer: {
+    name?: string;
+    lr: number;
+    weight_decay: number;
+    betas: [number, number];
+    eps: number;
+    warmup_steps: number;
+    schedule?: string;
+    steps: number;
+    gradient_accumulation_steps: number;
+    max_grad_norm: number;
+  };
+  trainable_parameters?: number;
+  batches: PaddedBatch[];
+  log: { lr: number; losses: number[]; grad_norm: number }[];
+  probe?: { batch: PaddedBatch; loss: number };
+}
+
+const LOSS = 1e-4;
+const NORM = 1e-3;
+const TENSOR = 2e-4;
+const RATE = 1e-9;
+
+/** A whole run from `initial`: losses, learning rates and gradient norms of each step, final tensors, unseen batch. */
+export async function trainingCase({ folder, file }: { folder: string; file: string }): Promise<Outcome> {
+  const expected = JSON.parse(readFileSync(file, 'utf8')) as Expected;
+  const { optimizer } = expected;
+  if ((optimizer.name ?? 'adamw') !== 'adamw') throw new UnsupportedCase(`optimizer ${optimizer.name}`);
+  if ((optimizer.schedule ?? 'linear') !== 'linear')
+    throw new UnsupportedCase(`schedule ${optimizer.schedule}`);
+  const checkpoint = openBase(baseFolder(folder, expected.base));
+  const parameters = readTensors(path.join(folder, 'initial.safetensors'));
+  const spec = specOf(expected, parameters);
+  const differences = new Differences();
+  if (expected.trainable_parameters !== undefined) {
+    const count = [...parameters.values()].reduce((sum, { data }) => sum + data.length, 0);
+    differences.add('trainable_parameters', Math.abs(count - expected.trainable_parameters), 0);
+  }
+  const batches = expected.batches.map(sequencesOf);
+  const probe = expected.probe && sequencesOf(expected.probe.batch);
+  const longest = Math.max(...[...batches.flat(), ...(probe ?? [])].map(({ ids }) => ids.length));
+  const graph = await TrainingGraph.create(checkpoint, spec, { threads: 2, maxLength: longest });
+  try {
+    await train(graph, expected, batches, parameters, differences);
+    for (const [name, { data }] of readTensors(path.join(folder, 'final.safetensors'))) {
+      differences.addAll('final', parameters.get(name)?.data ?? [], data, TENSOR);
+    }
+    if (probe) {
+      const loss = await graph.loss(probe, parameters);
+      differences.add('probe', Math.abs(loss - expected.probe!.loss), LOSS);
+    }
+  } finally {
+    await graph.release();
+  }
+  return differences.outcome();
+}
+
+async function train(
+  graph: TrainingGraph,
+  { optimizer, log }: Expected,
+  batches: ReturnType<typeof sequencesOf>[],
+  parameters: Map<string, NamedTensor>,
+  differences: Differences,
+): Promise<void> {
+  const adam = new AdamW(parameters, {
+    beta1: optimizer.betas[0],
+    beta2: optimizer.betas[1],
+    epsilon: optimizer.eps,
+    weightDecay: optimizer.weight_decay,
+  });
+  const accumulation = optimizer.gradient_accumulation_steps;
+  for (let step = 0; step < optimizer.steps; step++) {
+    const wanted = log[step]!;
+    const sum = new Map<string, Float32Array>();
+    for (let micro = 0; micro < accumulation; micro++) {
+      const { loss, gradients } = await graph.step(batches[step * accumulation + micro]!, parameters);
+      differences.add('loss', Math.abs(loss - wanted.losses[micro]!), LOSS);
+      accumulate(sum, gradients, 1 / accumulation);
+    }
+    const norm = globalNorm(sum);
+    differences.add('grad_norm', Math.abs(norm / wanted.grad_norm - 1), NORM);
+    const rate = optimizer.lr * linearSchedule(step, optimizer.steps, optimizer.warmup_steps);
+    differences.add('lr', Math.abs(rate - wanted.lr), RATE);
+    adam.step(parameters, sum, rate, clipScale(norm, optimizer.max_grad_norm));
+  }
+}
+
+/** What trains. Whatever isn't an adapter is a set of the checkpoint's own weights, which `initial` names. */
+function specOf({ method, config }: Expected, parameters: ReadonlyMap<string, NamedTensor>): TrainableSpec {
+  if (method === 'lora') return { method: 'lora', lora: loraConfig(config) };
+  if (method === 'full' || method === 'frozen') return { method: 'partial', names: [...parameters.keys()] };
+  throw new UnsupportedCase(`training method ${method}`);
+}
