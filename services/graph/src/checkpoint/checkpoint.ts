@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ModelConfig, readModelConfig } from '../models/config.ts';
+import { CheckpointError } from './errors.ts';
+import {
+  type NamedTensor,
+  readFloat32,
+  readSafetensorsHeader,
+  type TensorEntry,
+  writeSafetensors,
+} from './safetensors.ts';
+
+/** A tensor of a checkpoint and the file that it lies in. */
+export interface StoredTensor extends TensorEntry {
+  file: string;
+}
+
+/** A Hugging Face model folder: its configuration, and where each weight lies. */
+export interface Checkpoint {
+  folder: string;
+  config: ModelConfig;
+  tensors: ReadonlyMap<string, StoredTensor>;
+}
+
+const SHARD_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$/;
+
+/**
+ * Opens a folder with config.json and model.safetensors, or model.safetensors.index.json and its shards. Reads
+ * headers only; weights stay in their files.
+ * @throws CheckpointError for what is missing, lying or not supported, by name.
+ */
+export function openCheckpoint(folder: string): Checkpoint {
+  const config = readModelConfig(readJson(folder, 'config.json'));
+  const tensors = new Map<string, StoredTensor>();
+  for (const name of weightFiles(folder)) {
+    const file = join(folder, name);
+    if (!existsSync(file)) throw new CheckpointError(`${name} is missing`);
+    for (const [tensor, entry] of readSafetensorsHeader(file).tensors) {
+      if (tensors.has(tensor)) throw new CheckpointError(`tensor ${tensor} is in two files`);
+      tensors.set(tensor, { ...entry, file });
+    }
+  }
+  return { folder, config, tensors };
+}
+
+function weightFiles(folder: string): string[] {
+  const index = 'model.safetensors.index.json';
+  if (!existsSync(join(folder, index))) return ['model.safetensors'];
+  const { weight_map: map } = readJson(folder, index) as { weight_map?: Record<string, unknown> };
+  if (typeof map !== 'object' || map === null) throw new CheckpointError(`${index} has no weight_map`);
+  const names = new Set(Object.values(map));
+  for (const name of names) {
+    // A shard is a plain file name: nothing outside the folder is opened.
+    if (typeof name !== 'string' || !SHARD_NAME.test(name))
+      throw new CheckpointError(`${index} names an impossible file`);
+  }
+  return [...(names as Set<string>)].sort();
+}
+
+function readJson(folder: string, name: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(join(folder, name), 'utf8');
+  } catch {
+    throw new CheckpointError(`${name} is missing`);
+  }
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    throw new CheckpointError(`${name} is not JSON`);
+  }
+}
+
+/** All weights in memory, as float32. */
+export function loadWeights(checkpoint: Checkpoint): Map<string, NamedTensor> {
+  const weights = new Map<string, NamedTensor>();
+  for (const [name, entry] of checkpoint.tensors) {
+    weights.set(name, { shape: entry.shape, data: readFloat32(entry.file, entry) });
+  }
+  return weights;
+}
+
+/**
+ * The same checkpoint with every weight as float32 in one file: itself where it is so already, otherwise a copy in
+ * `cacheFolder`, made once (the CPU has no float16 matrix product).
+ */
+export function float32Checkpoint(checkpoint: Checkpoint, cacheFolder: string): Checkpoint {
+  const entries = [...checkpoint.tensors.values()];
+  if (entries.every((entry) => entry.dtype === 'F32')) return checkpoint;
+  const identity = entries.map(({ name, dtype, shape, offset, file }) => [name, dtype, shape, offset, file]);
+  const hash = createHash('sha256').update(JSON.stringify(identity));
+  for (const entry of entries.slice(0, 4)) {
+    const sample = readFloat32(entry.file, entry);
+    hash.update(new Uint8Array(sample.buffer, 0, Math.min(sample.byteLength, 4096)));
+  }
+  mkdirSync(cacheFolder, { recursive: true });
+  const file = join(cacheFolder, `${hash.digest('hex').slice(0, 32)}.safetensors`);
+  if (!existsSync(file)) writeSafetensors(file, loadWeights(checkpoint));
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, entry] of readSafetensorsHeader(file).tensors) tensors.set(name, { ...entry, file });
+  return { ...checkpoint, tensors };
+}

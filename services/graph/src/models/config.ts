@@ -1,0 +1,146 @@
+import { CheckpointError } from '../checkpoint/errors.ts';
+
+export interface RopeScaling {
+  type: 'default' | 'linear' | 'llama3' | 'yarn';
+  factor: number;
+  lowFreqFactor?: number;
+  highFreqFactor?: number;
+  originalMaxPosition?: number;
+  betaFast?: number;
+  betaSlow?: number;
+  attentionFactor?: number;
+  mscale?: number;
+  mscaleAllDim?: number;
+}
+
+/** Shape of a decoder-only model, in the terms of a Hugging Face config.json. */
+export interface ModelConfig {
+  modelType: 'llama' | 'mistral' | 'qwen2' | 'qwen3';
+  vocabSize: number;
+  hiddenSize: number;
+  intermediateSize: number;
+  layers: number;
+  heads: number;
+  keyValueHeads: number;
+  headDim: number;
+  rmsNormEps: number;
+  ropeTheta: number;
+  rope: RopeScaling;
+  maxPositions: number;
+  tieWordEmbeddings: boolean;
+  /** Biases of q, k and v. */
+  attentionBias: boolean;
+  /** Bias of the attention's output. */
+  outputBias: boolean;
+  mlpBias: boolean;
+  /** RMSNorm over each head's query and key. */
+  queryKeyNorm: boolean;
+  /** A token sees this many tokens, itself included; undefined for all. */
+  slidingWindow: number | undefined;
+}
+
+const TYPES = ['llama', 'mistral', 'qwen2', 'qwen3'] as const;
+
+type Json = Record<string, unknown>;
+
+function positiveInteger(json: Json, name: string, fallback?: number): number {
+  const value = json[name] ?? fallback;
+  if (!Number.isSafeInteger(value) || (value as number) <= 0 || (value as number) > 2 ** 31) {
+    throw new CheckpointError(`config.json: ${name} must be a positive whole number`);
+  }
+  return value as number;
+}
+
+function finite(json: Json, name: string, fallback?: number): number {
+  const value = json[name] ?? fallback;
+  if (typeof value !== 'number' || !Number.isFinite(value))
+    throw new CheckpointError(`config.json: ${name} must be a number`);
+  return value;
+}
+
+/**
+ * Reads a config.json.
+ * @throws CheckpointError that names what is missing, wrong, or not supported.
+ */
+export function readModelConfig(json: Json): ModelConfig {
+  const modelType = TYPES.find((type) => type === json.model_type);
+  if (!modelType) {
+    throw new CheckpointError(
+      `config.json: model_type ${String(json.model_type)} is not supported; ${TYPES.join(', ')} are`,
+    );
+  }
+  if (json.hidden_act !== undefined && json.hidden_act !== 'silu') {
+    throw new CheckpointError(`config.json: hidden_act ${String(json.hidden_act)} is not supported; silu is`);
+  }
+  const hiddenSize = positiveInteger(json, 'hidden_size');
+  const heads = positiveInteger(json, 'num_attention_heads');
+  const keyValueHeads = positiveInteger(json, 'num_key_value_heads', heads);
+  const headDim = positiveInteger(json, 'head_dim', hiddenSize / heads);
+  if (heads % keyValueHeads !== 0) {
+    throw new CheckpointError('config.json: num_attention_heads must be a multiple of num_key_value_heads');
+  }
+  if (headDim % 2 !== 0) throw new CheckpointError('config.json: head_dim must be even');
+  const ropeJson = (json.rope_parameters ?? json.rope_scaling ?? {}) as Json;
+  if (json.use_sliding_window === true && modelType !== 'mistral') {
+    throw new CheckpointError('config.json: use_sliding_window is not supported for this model type');
+  }
+  const window = modelType === 'mistral' ? json.sliding_window : undefined;
+  return {
+    modelType,
+    vocabSize: positiveInteger(json, 'vocab_size'),
+    hiddenSize,
+    intermediateSize: positiveInteger(json, 'intermediate_size'),
+    layers: positiveInteger(json, 'num_hidden_layers'),
+    heads,
+    keyValueHeads,
+    headDim,
+    rmsNormEps: finite(json, 'rms_norm_eps', 1e-6),
+    ropeTheta: finite({ ...json, ...('rope_theta' in ropeJson ? ropeJson : {}) }, 'rope_theta', 10_000),
+    rope: readRope(ropeJson, json),
+    maxPositions: positiveInteger(json, 'max_position_embeddings', 2048),
+    tieWordEmbeddings: json.tie_word_embeddings === true,
+    attentionBias: modelType === 'qwen2' || json.attention_bias === true,
+    outputBias: modelType !== 'qwen2' && json.attention_bias === true,
+    mlpBias: json.mlp_bias === true,
+    queryKeyNorm: modelType === 'qwen3',
+    slidingWindow: typeof window === 'number' && window > 0 ? window : undefined,
+  };
+}
+
+function readRope(rope: Json, json: Json): RopeScaling {
+  const type = String(rope.rope_type ?? rope.type ?? 'default');
+  if (type === 'default') return { type, factor: 1 };
+  if (type !== 'linear' && type !== 'llama3' && type !== 'yarn') {
+    throw new CheckpointError(
+      `config.json: rope type ${type} is not supported; default, linear, llama3, yarn are`,
+    );
+  }
+  const optional = (name: string) =>
+    rope[name] === undefined || rope[name] === null ? {} : { [name]: finite(rope, name) };
+  const found: Record<string, number> = Object.assign(
+    {},
+    ...[
+      'low_freq_factor',
+      'high_freq_factor',
+      'beta_fast',
+      'beta_slow',
+      'attention_factor',
+      'mscale',
+      'mscale_all_dim',
+      'original_max_position_embeddings',
+    ].map(optional),
+  );
+  return {
+    type,
+    factor: finite(rope, 'factor'),
+    lowFreqFactor: found.low_freq_factor ?? 1,
+    highFreqFactor: found.high_freq_factor ?? 4,
+    originalMaxPosition:
+      found.original_max_position_embeddings ?? positiveInteger(json, 'max_position_embeddings', 2048),
+    betaFast: found.beta_fast ?? 32,
+    betaSlow: found.beta_slow ?? 1,
+    ...(found.attention_factor === undefined ? {} : { attentionFactor: found.attention_factor }),
+    ...(found.mscale === undefined ? {} : { mscale: found.mscale }),
+    ...(found.mscale_all_dim === undefined ? {} : { mscaleAllDim: found.mscale_all_dim }),
+  };
+}

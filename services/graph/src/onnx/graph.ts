@@ -1,0 +1,202 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import {
+  type AttributeProto,
+  AttributeProtoSchema,
+  AttributeProto_AttributeType as AttributeType,
+  TensorProto_DataLocation as DataLocation,
+  ModelProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  type TensorProto,
+  TensorProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from '@landfall/proto/onnx/onnx_pb.js';
+
+/** ONNX element types that graphs use. */
+export const ELEMENT = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 } as const;
+export type ElementType = keyof typeof ELEMENT;
+
+/** A value of a graph, by name. */
+export interface Value {
+  readonly name: string;
+}
+
+export type Dimension = number | string;
+export type Attribute = number | { int: number } | { ints: readonly number[] } | string;
+
+/** Where an initializer's bytes lie. */
+export interface ExternalData {
+  /** Name by which the session finds the file. */
+  location: string;
+  offset: number;
+  byteLength: number;
+}
+
+const MICROSOFT = 'com.microsoft';
+const OPSET = 23n;
+
+/** Builds one ONNX graph: inputs, constants, weights in their files, nodes, outputs. */
+export class OnnxGraph {
+  readonly #nodes: NodeProto[] = [];
+  readonly #initializers: TensorProto[] = [];
+  readonly #inputs: ValueInfoProto[] = [];
+  readonly #outputs: ValueInfoProto[] = [];
+  readonly #constants = new Map<string, Value>();
+  #next = 0;
+
+  /** Number of nodes so far. */
+  get size(): number {
+    return this.#nodes.length;
+  }
+
+  input(name: string, type: ElementType, shape: readonly Dimension[]): Value {
+    this.#inputs.push(valueInfo(name, type, shape));
+    return { name };
+  }
+
+  output(value: Value, name: string, type: ElementType = 'float32'): void {
+    this.#nodes.push(create(NodeProtoSchema, { opType: 'Identity', input: [value.name], output: [name] }));
+    this.#outputs.push(valueInfo(name, type, undefined));
+  }
+
+  /** A weight that stays in its file. */
+  external(name: string, shape: readonly number[], data: ExternalData): Value {
+    this.#initializers.push(
+      create(TensorProtoSchema, {
+        name,
+        dataType: ELEMENT.float32,
+        dims: shape.map(BigInt),
+        dataLocation: DataLocation.EXTERNAL,
+        externalData: [
+          { key: 'location', value: data.location },
+          { key: 'offset', value: String(data.offset) },
+          { key: 'length', value: String(data.byteLength) },
+        ],
+      }),
+    );
+    return { name };
+  }
+
+  /** A weight inside the model. */
+  weight(name: string, shape: readonly number[], data: Float32Array): Value {
+    const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.#initializers.push(
+      create(TensorProtoSchema, { name, dataType: ELEMENT.float32, dims: shape.map(BigInt), rawData }),
+    );
+    return { name };
+  }
+
+  /** A small integer list [n], shared by equal content. */
+  ints(values: readonly number[]): Value {
+    return this.#constant(`i${values.join('_')}`, () =>
+      create(TensorProtoSchema, {
+        dataType: ELEMENT.int64,
+        dims: [BigInt(values.length)],
+        int64Data: values.map(BigInt),
+      }),
+    );
+  }
+
+  /** An integer scalar. */
+  int(value: number): Value {
+    return this.#constant(`s${value}`, () =>
+      create(TensorProtoSchema, { dataType: ELEMENT.int64, int64Data: [BigInt(value)] }),
+    );
+  }
+
+  /** A float scalar. */
+  float(value: number): Value {
+    return this.#constant(`f${value}`, () =>
+      create(TensorProtoSchema, { dataType: ELEMENT.float32, floatData: [value] }),
+    );
+  }
+
+  #constant(key: string, make: () => TensorProto): Value {
+    let value = this.#constants.get(key);
+    if (!value) {
+      value = { name: `c.${key.replaceAll(/[^\w.-]/g, '_')}` };
+      const tensor = make();
+      tensor.name = value.name;
+      this.#initializers.push(tensor);
+      this.#constants.set(key, value);
+    }
+    return value;
+  }
+
+  /** One node with one output. */
+  node(
+    opType: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Record<string, Attribute> = {},
+  ): Value {
+    return this.nodes(opType, inputs, 1, attributes)[0]!;
+  }
+
+  /** One node with several outputs. `com.microsoft` operators are written `ms.Name`. */
+  nodes(
+    opType: string,
+    inputs: readonly (Value | undefined)[],
+    outputs: number,
+    attributes: Record<string, Attribute> = {},
+  ): Value[] {
+    const values = Array.from({ length: outputs }, () => ({ name: `v${this.#next++}` }));
+    const contrib = opType.startsWith('ms.');
+    this.#nodes.push(
+      create(NodeProtoSchema, {
+        opType: contrib ? opType.slice(3) : opType,
+        domain: contrib ? MICROSOFT : '',
+        input: inputs.map((value) => value?.name ?? ''),
+        output: values.map((value) => value.name),
+        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      }),
+    );
+    return values;
+  }
+
+  /** The model in ONNX's wire format. */
+  serialize(): Uint8Array {
+    const model = create(ModelProtoSchema, {
+      irVersion: 10n,
+      producerName: 'landfall',
+      opsetImport: [
+        { domain: '', version: OPSET },
+        { domain: MICROSOFT, version: 1n },
+      ],
+      graph: {
+        name: 'landfall',
+        node: this.#nodes,
+        initializer: this.#initializers,
+        input: this.#inputs,
+        output: this.#outputs,
+      },
+    });
+    return toBinary(ModelProtoSchema, model);
+  }
+}
+
+function valueInfo(name: string, type: ElementType, shape: readonly Dimension[] | undefined): ValueInfoProto {
+  const dim = shape?.map((d) => ({
+    value:
+      typeof d === 'number'
+        ? { case: 'dimValue' as const, value: BigInt(d) }
+        : { case: 'dimParam' as const, value: d },
+  }));
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: {
+      value: { case: 'tensorType', value: { elemType: ELEMENT[type], ...(dim ? { shape: { dim } } : {}) } },
+    },
+  });
+}
+
+function attribute(name: string, value: Attribute): AttributeProto {
+  if (typeof value === 'number')
+    return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value });
+  if (typeof value === 'string') {
+    return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: Buffer.from(value) });
+  }
+  if ('int' in value)
+    return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value.int) });
+  return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.ints.map(BigInt) });
+}
