@@ -15,6 +15,7 @@ import type { RegistryContext } from './context.ts';
 import { registryEntities } from './db/entities.ts';
 import { initialMigration } from './db/migrations/initial.ts';
 import { Blobs } from './domain/blobs.ts';
+import { forgetOldAnswers } from './domain/idempotency.ts';
 import { commitVersion } from './routes/commit-version.ts';
 import { createModel } from './routes/create-model.ts';
 import { createVersion } from './routes/create-version.ts';
@@ -75,7 +76,7 @@ export class RegistryService implements Service {
     const broker = this.#running.use(await Broker.connect(config.natsUrl, config.name, logger));
     const relay = this.#running.use(new OutboxRelay(database, broker, logger));
     relay.start();
-    this.#collectNowAndThen(blobs);
+    this.#keepHouse(database, blobs);
     this.#running.defer(() => server.drain(config.graceMs));
     server.health.set('readiness', true);
     return { address: `${host}:${bound}`, metrics: telemetry.metricsUrl };
@@ -106,17 +107,18 @@ export class RegistryService implements Service {
     });
   }
 
-  #collectNowAndThen(blobs: Blobs): void {
-    const collect = async () => {
+  #keepHouse(database: Database, blobs: Blobs): void {
+    const round = async () => {
       try {
+        await forgetOldAnswers(database);
         const deleted = await blobs.collect();
         if (deleted > 0) this.#logger.info({ deleted }, 'content that nothing refers to was deleted');
       } catch (error) {
-        this.#logger.warn({ err: error }, 'unreferenced content could not be collected');
+        this.#logger.warn({ err: error }, 'the housekeeping failed and is tried again later');
       }
     };
-    void collect();
-    const timer = setInterval(collect, this.#config.collectAfterMs);
+    void round();
+    const timer = setInterval(round, this.#config.collectAfterMs);
     timer.unref();
     this.#running.defer(() => clearInterval(timer));
   }

@@ -23,7 +23,10 @@ export class Blobs {
 
   /** Runs `work`, which puts content and then writes the rows that refer to it; nothing is deleted while it runs. */
   async using<T>(work: (put: Put) => Promise<T>): Promise<T> {
-    await this.#deleting;
+    for (let deleting: unknown; deleting !== this.#deleting; ) {
+      deleting = this.#deleting;
+      await deleting;
+    }
     this.#inUse++;
     try {
       return await work((content, options) => this.#store.put(content, options));

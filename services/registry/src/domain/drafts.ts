@@ -48,7 +48,7 @@ export async function createDraft(
     { modelId: model.id },
     { orderBy: { precedence: 'desc' }, limit: 1 },
   );
-  const version = init.version || nextVersion(newest ? [newest.version] : []);
+  const version = init.version || nextVersion(newest?.version);
   if (await em.findOne(VersionEntity, { modelId: model.id, version })) {
     throw versionExists(formatReference(model.name, version));
   }
@@ -117,4 +117,16 @@ export async function putFile(em: EntityManager, versionId: string, file: Manife
     em.create(VersionFileEntity, { versionId, ...file });
   }
   await em.flush();
+}
+
+/** Puts all files into a new draft at once. */
+export async function putFiles(
+  em: EntityManager,
+  versionId: string,
+  files: readonly ManifestFile[],
+): Promise<void> {
+  if (files.length > MAX_FILES)
+    throw invalidArgument('files', `a version may have ${MAX_FILES} files at most`);
+  const rows = files.map((file) => ({ versionId, ...file }));
+  await em.insertMany(VersionFileEntity, rows);
 }

@@ -84,6 +84,15 @@ export async function answerOnce<D extends DescMessage>(
   }
 }
 
+/** How long an answer is kept for repeats of its request. */
+const KEEP_ANSWERS_MS = 7 * 86_400_000;
+
+/** Forgets answers that nobody can still be waiting for. */
+export async function forgetOldAnswers(database: Database): Promise<void> {
+  const createdMs = { $lt: Date.now() - KEEP_ANSWERS_MS };
+  await database.read((em) => em.nativeDelete(HandledRequestSchema, { createdMs }));
+}
+
 /** JSON with sorted keys: maps come off the wire in any order. */
 function sortedJson(value: JsonValue): string {
   return JSON.stringify(value, (_key, part: unknown) =>

@@ -14,7 +14,7 @@ import { checkFileName } from '../inspect/forbidden.ts';
 import { inspectVersion } from '../inspect/inspect.ts';
 import type { Put } from './blobs.ts';
 import { makeReady } from './commit.ts';
-import { createDraft, createModel, putFile } from './drafts.ts';
+import { createDraft, createModel, putFiles } from './drafts.ts';
 import { announceReady } from './events.ts';
 import { lockModel } from './find.ts';
 import { answerOnce, findAnswer, requestKey } from './idempotency.ts';
@@ -71,7 +71,7 @@ export async function importModel(
           (await findImportModel(em, tenant, name, version)) ?? (await createModel(em, tenant, init));
         await lockModel(em, tenant, name);
         const draft = await createDraft(em, model, { version, description, labels: {}, lineage: undefined });
-        for (const file of files) await putFile(em, draft.id, file);
+        await putFiles(em, draft.id, files);
         const claims = { metrics: {}, lineage: undefined, files: undefined };
         const { version: ready } = await makeReady(em, draft.id, sortFiles(files), claims);
         await announceReady(em, config.name, ready);

@@ -10,6 +10,12 @@ import {
 } from '../db/entities.ts';
 import { findModel } from './find.ts';
 import { DEFAULT_PAGE_SIZE, decodePageToken, encodePageToken } from './page-token.ts';
+import { parseReference } from './reference.ts';
+
+/** Sort keys as they stand in page tokens. */
+const NAME = /^[a-z0-9._-]{1,64}$/;
+const PRECEDENCE = /^[0-9a-f]{1,512}$/;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export type Page<R> = { rows: R[]; nextPageToken: string };
 export type PageRequest = { pageSize: number; pageToken: string };
@@ -24,7 +30,7 @@ export async function listModels(
   page: PageRequest,
 ): Promise<Page<Model>> {
   const filters = ['models', filter.kind ?? '', filter.namePrefix];
-  const [after] = decodePageToken(page.pageToken, 1, filters) ?? [];
+  const after = decodePageToken(page.pageToken, NAME, filters);
   const where: FilterQuery<Model>[] = [{ tenant }];
   if (filter.kind) where.push({ kind: filter.kind });
   // A range instead of LIKE: an index serves it, and '_' means itself. '~' lies behind every character of a name.
@@ -32,7 +38,7 @@ export async function listModels(
   if (after !== undefined) where.push({ name: { $gt: after } });
   const size = page.pageSize || DEFAULT_PAGE_SIZE;
   const rows = await em.find(ModelEntity, { $and: where }, { orderBy: { name: 'asc' }, limit: size + 1 });
-  return cut(rows, size, ({ name }) => [name], filters);
+  return cut(rows, size, ({ name }) => name, filters);
 }
 
 export type VersionFilter = {
@@ -54,20 +60,23 @@ export async function listVersions(
   page: PageRequest,
 ): Promise<Page<Version>> {
   const filters = ['versions', filter.name, filter.state ?? '', filter.kind ?? '', filter.base];
-  const [after] = decodePageToken(page.pageToken, 1, filters) ?? [];
   const where: FilterQuery<Version>[] = [{ tenant }];
   const key = filter.name ? 'precedence' : 'id';
+  const after = decodePageToken(page.pageToken, filter.name ? PRECEDENCE : UUID, filters);
   if (filter.name) where.push({ modelId: (await findModel(em, tenant, filter.name)).id });
   if (filter.state) where.push({ state: filter.state });
   if (filter.kind) where.push({ kind: filter.kind });
-  if (filter.base) where.push({ base: filter.base });
+  if (filter.base) {
+    parseReference(filter.base, 'base');
+    where.push({ base: filter.base });
+  }
   if (after !== undefined) where.push({ [key]: { $lt: after } });
   const size = page.pageSize || DEFAULT_PAGE_SIZE;
   const rows = await em.find(VersionEntity, { $and: where }, { orderBy: { [key]: 'desc' }, limit: size + 1 });
-  return cut(rows, size, (row) => [row[key]], filters);
+  return cut(rows, size, (row) => row[key], filters);
 }
 
-function cut<R>(rows: R[], size: number, keyOf: (row: R) => string[], filters: readonly unknown[]): Page<R> {
+function cut<R>(rows: R[], size: number, keyOf: (row: R) => string, filters: readonly unknown[]): Page<R> {
   const shown = rows.slice(0, size);
   const last = shown.at(-1);
   const more = rows.length > size && last !== undefined;

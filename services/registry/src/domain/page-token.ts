@@ -5,34 +5,38 @@ export const DEFAULT_PAGE_SIZE = 50;
 
 /**
  * Page tokens: the sort key of the last row of a page and a fingerprint of the filters, so that a token can't be
- * used with another question. Opaque to clients; the key is only ever a bound parameter of a query.
+ * used with another question. Opaque to clients; the key is checked, and only ever a bound parameter of a query.
  */
-export function encodePageToken(key: readonly string[], filters: readonly unknown[]): string {
-  return Buffer.from(JSON.stringify([fingerprint(filters), ...key])).toString('base64url');
+export function encodePageToken(key: string, filters: readonly unknown[]): string {
+  return Buffer.from(JSON.stringify([fingerprint(filters), key])).toString('base64url');
 }
 
-/** The sort key of a token with `length` parts, or undefined for the first page. Throws INVALID_ARGUMENT. */
+/**
+ * The sort key in a token, or undefined for the first page.
+ * @param shape what a key of this list looks like
+ * Throws INVALID_ARGUMENT for a token that is not one of this list with these filters.
+ */
 export function decodePageToken(
   token: string,
-  length: number,
+  shape: RegExp,
   filters: readonly unknown[],
-): string[] | undefined {
+): string | undefined {
   if (token === '') return undefined;
-  const problem = invalidArgument(
+  const parts = parseToken(token);
+  const [print, key] = Array.isArray(parts) && parts.length === 2 ? (parts as unknown[]) : [];
+  if (print === fingerprint(filters) && typeof key === 'string' && shape.test(key)) return key;
+  throw invalidArgument(
     'page_token',
     'the token is not one of this list with these filters; start again without a token',
   );
-  let parts: unknown;
+}
+
+function parseToken(token: string): unknown {
   try {
-    parts = JSON.parse(Buffer.from(token, 'base64url').toString('utf8'));
+    return JSON.parse(Buffer.from(token, 'base64url').toString('utf8'));
   } catch {
-    throw problem;
+    return undefined;
   }
-  if (!Array.isArray(parts) || parts.length !== length + 1) throw problem;
-  if (!parts.every((part) => typeof part === 'string' && part.length <= 512 && !part.includes('\0')))
-    throw problem;
-  if (parts[0] !== fingerprint(filters)) throw problem;
-  return parts.slice(1) as string[];
 }
 
 function fingerprint(filters: readonly unknown[]): string {

@@ -1,5 +1,5 @@
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
-import { compare, parse, SemVer } from 'semver';
+import { parse, SemVer } from 'semver';
 
 /**
  * A key whose order as a string is SemVer precedence (semver.org, item 11), so that a database can sort and page
@@ -14,23 +14,21 @@ export function precedenceKey(version: string): string {
   if (!parsed) throw invalidArgument('version', `'${version.slice(0, 80)}' is not a semantic version`);
   const core = [parsed.major, parsed.minor, parsed.patch].map(numberKey).join('');
   if (parsed.prerelease.length === 0) return hex(`${core}\xff`);
+  // The package leaves numbers beyond 2^53 as text; by SemVer they are numbers all the same.
   const identifiers = parsed.prerelease.map((identifier) =>
-    typeof identifier === 'number' ? `\x01${numberKey(identifier)}` : `\x02${identifier}\x00`,
+    /^\d+$/.test(String(identifier)) ? `\x01${numberKey(identifier)}` : `\x02${identifier}\x00`,
   );
   return hex(`${core}${identifiers.join('')}\x00`);
 }
 
-/** The next minor release after the newest of the given versions; 1.0.0 where there is none. */
-export function nextVersion(existing: readonly string[]): string {
-  let newest: SemVer | undefined;
-  for (const version of existing) {
-    if (!newest || compare(version, newest) > 0) newest = new SemVer(version);
-  }
-  if (!newest) return '1.0.0';
-  return `${newest.major}.${newest.minor + 1}.0`;
+/** The next minor release after the newest version; 1.0.0 where there is none. */
+export function nextVersion(newest: string | undefined): string {
+  if (newest === undefined) return '1.0.0';
+  const { major, minor } = new SemVer(newest);
+  return `${major}.${minor + 1}.0`;
 }
 
-function numberKey(value: number): string {
+function numberKey(value: number | string): string {
   const digits = String(value);
   return String(digits.length).padStart(2, '0') + digits;
 }

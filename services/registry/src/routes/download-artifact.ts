@@ -5,6 +5,7 @@ import { findVersion } from '../domain/find.ts';
 import { checkFilePath } from '../domain/path.ts';
 import { formatReference } from '../domain/reference.ts';
 import { fileReply } from '../domain/replies.ts';
+import { storedFile } from '../domain/stored-file.ts';
 import { fileNotFound } from '../errors.ts';
 
 /** Largest chunk, as the contract says. */
@@ -32,14 +33,15 @@ export const downloadArtifact: Route<'downloadArtifact'> = ({ artifacts, databas
     const left = file.sizeBytes - offset;
     const length = request.length > 0n && request.length < BigInt(left) ? Number(request.length) : left;
 
+    const content = storedFile(artifacts, file);
     yield { file: fileReply(file) };
     if (length === file.sizeBytes) {
-      for await (const chunk of artifacts.read(file.digest, signal)) yield { chunk };
+      for await (const chunk of content.stream(signal)) yield { chunk };
       return;
     }
     for (let at = offset; at < offset + length; at += CHUNK_BYTES) {
       signal.throwIfAborted();
       const size = Math.min(CHUNK_BYTES, offset + length - at);
-      yield { chunk: await artifacts.readRange(file.digest, at, size) };
+      yield { chunk: await content.read(at, size) };
     }
   };
