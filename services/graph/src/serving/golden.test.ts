@@ -1,0 +1,128 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Checkpoint, loadWeights, openCheckpoint } from '../checkpoint/checkpoint.ts';
+import { mergeLora } from '../checkpoint/merge.ts';
+import { readLoraAdapter, writeLoraAdapter } from '../checkpoint/peft.ts';
+import { writeModel } from '../checkpoint/write-model.ts';
+import { CachedDecoder, type DecodeRow } from './cached-decoder.ts';
+
+const golden = process.env.LANDFALL_GOLDEN_DIR ?? join(import.meta.dirname, '../../../../../shared/golden');
+
+interface Greedy {
+  prompt: number[];
+  tokens: number[];
+}
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'landfall-serving-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const argmax = (logits: Float32Array) => logits.indexOf(Math.max(...logits));
+
+function open(checkpoint: Checkpoint) {
+  const options = { threads: 2, cacheFolder: folder, blocks: 64, blockSize: 16, adapterSlots: 2 };
+  return CachedDecoder.create(checkpoint, options);
+}
+
+/** Decodes all cases in one batch, prompts in chunks, each with its own adapter. */
+async function decode(
+  decoder: CachedDecoder,
+  cases: (Greedy & { slot: number })[],
+  chunk: number,
+): Promise<number[][]> {
+  const states = cases.map(({ prompt, tokens, slot }, i) => ({
+    pending: [...prompt],
+    start: 0,
+    produced: [] as number[],
+    want: tokens.length,
+    slot,
+    blockTable: Array.from({ length: 8 }, (_, b) => 1 + i * 8 + ((b * 3) % 8)),
+  }));
+  for (;;) {
+    const active = states.filter((s) => s.produced.length < s.want);
+    if (active.length === 0) return states.map((s) => s.produced);
+    const rows: DecodeRow[] = active.map((s) => ({
+      tokens: s.pending.slice(0, chunk),
+      start: s.start,
+      blockTable: s.blockTable,
+      adapterSlot: s.slot,
+    }));
+    const logits = await decoder.step(rows);
+    for (const [i, s] of active.entries()) {
+      const done = rows[i]!.tokens.length;
+      s.start += done;
+      s.pending.splice(0, done);
+      if (s.pending.length > 0) continue;
+      const token = argmax(logits[i]!);
+      s.produced.push(token);
+      s.pending.push(token);
+    }
+  }
+}
+
+describe.runIf(existsSync(golden))('greedy decoding of the reference cases', () => {
+  const read = (...path: string[]) => JSON.parse(readFileSync(join(golden, ...path), 'utf8'));
+
+  test.each(['llama', 'qwen2', 'mistral', 'qwen3'])(
+    '%s, in one batch, prompts whole and in chunks',
+    async (name) => {
+      const cases: Greedy[] = read(name, 'expected_forward.json').greedy;
+      const decoder = await open(openCheckpoint(join(golden, name)));
+      for (const chunk of [1000, 3]) {
+        const got = await decode(
+          decoder,
+          cases.map((c) => ({ ...c, slot: 0 })),
+          chunk,
+        );
+        expect(got).toEqual(cases.map((c) => c.tokens));
+      }
+      await decoder.release();
+    },
+  );
+
+  test.each(['llama', 'qwen2'])('%s with and without its adapter in one batch, and merged', async (base) => {
+    const checkpoint = openCheckpoint(join(golden, base));
+    const adapter = readLoraAdapter(join(golden, `${base}-lora`, 'peft'), checkpoint.config);
+    const merged = read(`${base}-lora`, 'expected_merged.json');
+    const expected: Greedy[] = merged.greedy ?? [merged].flat();
+    const plain: Greedy[] = read(base, 'expected_forward.json').greedy;
+    const decoder = await open(checkpoint);
+    decoder.setAdapter(2, adapter);
+    const cases = [...expected.map((c) => ({ ...c, slot: 2 })), ...plain.map((c) => ({ ...c, slot: 0 }))];
+    expect(await decode(decoder, cases, 1000)).toEqual(cases.map((c) => c.tokens));
+    decoder.setAdapter(2, undefined);
+    const without = await decode(
+      decoder,
+      plain.map((c) => ({ ...c, slot: 2 })),
+      1000,
+    );
+    expect(without).toEqual(plain.map((c) => c.tokens));
+    await decoder.release();
+
+    const weights = loadWeights(checkpoint);
+    mergeLora(checkpoint.config, weights, adapter);
+    const config = read(base, 'config.json');
+    writeModel(join(folder, `${base}-merged`), config, weights);
+    const own = await open(openCheckpoint(join(folder, `${base}-merged`)));
+    expect(
+      await decode(
+        own,
+        expected.map((c) => ({ ...c, slot: 0 })),
+        1000,
+      ),
+    ).toEqual(expected.map((c) => c.tokens));
+    await own.release();
+  });
+
+  test('an adapter folder is written as it was read', () => {
+    const { config } = openCheckpoint(join(golden, 'llama'));
+    const adapter = readLoraAdapter(join(golden, 'llama-lora', 'peft'), config);
+    writeLoraAdapter(join(folder, 'adapter'), adapter, 'llama');
+    expect(readLoraAdapter(join(folder, 'adapter'), config)).toEqual(adapter);
+  });
+});
+test.skipIf(existsSync(golden))('reference cases are absent (set LANDFALL_GOLDEN_DIR)', () => {});
