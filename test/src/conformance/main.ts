@@ -1,5 +1,7 @@
 import { parseArgs } from 'node:util';
 import { bleuCase } from './cases/bleu.ts';
+import { forwardCase } from './cases/forward.ts';
+import { greedyCase, mergedCase } from './cases/greedy.ts';
 import { trainingCase } from './cases/training.ts';
 import { type Case, type CaseKind, findCases } from './find-cases.ts';
 import { describe, type Outcome, passes, UnsupportedCase } from './outcome.ts';
@@ -10,10 +12,10 @@ const USAGE = `npm run conformance -- DIR [--only TEXT]
 
 const RUNNERS: Record<CaseKind, (found: Case) => Promise<Outcome>> = {
   bleu: bleuCase,
-  forward: async () => ({ kind: 'unsupported', missing: 'x' }),
-  greedy: async () => ({ kind: 'unsupported', missing: 'x' }),
+  forward: forwardCase,
+  greedy: greedyCase,
   training: trainingCase,
-  merged: async () => ({ kind: 'unsupported', missing: 'x' }),
+  merged: mergedCase,
   nf4: async () => ({ kind: 'unsupported', missing: 'NF4 quantisation' }),
 };
 

@@ -1,14 +1,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
-import {
-  AdamW,
-  accumulate,
-  clipScale,
-  globalNorm,
-  linearSchedule,
-} from '@landfall/graph/training/optimizer.ts';
+import { AdamW, linearSchedule } from '@landfall/graph/training/optimizer.ts';
 import { type TrainableSpec, TrainingGraph } from '@landfall/graph/training/trainer.ts';
+import { optimiserStep } from '@landfall/trainer/engine/train/step.ts';
 import { baseFolder } from '../find-cases.ts';
 import { Differences, type Outcome, UnsupportedCase } from '../outcome.ts';
 import { loraConfig } from './adapter.ts';
@@ -91,17 +86,13 @@ async function train(
   const accumulation = optimizer.gradient_accumulation_steps;
   for (let step = 0; step < optimizer.steps; step++) {
     const wanted = log[step]!;
-    const sum = new Map<string, Float32Array>();
-    for (let micro = 0; micro < accumulation; micro++) {
-      const { loss, gradients } = await graph.step(batches[step * accumulation + micro]!, parameters);
-      differences.add('loss', Math.abs(loss - wanted.losses[micro]!), LOSS);
-      accumulate(sum, gradients, 1 / accumulation);
-    }
-    const norm = globalNorm(sum);
-    differences.add('grad_norm', Math.abs(norm / wanted.grad_norm - 1), NORM);
-    const rate = optimizer.lr * linearSchedule(step, optimizer.steps, optimizer.warmup_steps);
-    differences.add('lr', Math.abs(rate - wanted.lr), RATE);
-    adam.step(parameters, sum, rate, clipScale(norm, optimizer.max_grad_norm));
+    const learningRate = optimizer.lr * linearSchedule(step, optimizer.steps, optimizer.warmup_steps);
+    const micro = batches.slice(step * accumulation, (step + 1) * accumulation);
+    const settings = { learningRate, maxGradNorm: optimizer.max_grad_norm };
+    const { losses, gradNorm } = await optimiserStep(graph, micro, parameters, adam, settings);
+    differences.addAll('loss', losses, wanted.losses, LOSS);
+    differences.add('grad_norm', Math.abs(gradNorm / wanted.grad_norm - 1), NORM);
+    differences.add('lr', Math.abs(learningRate - wanted.lr), RATE);
   }
 }
 
