@@ -1,0 +1,192 @@
+import { EventEmitter } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type LauncherConfig, repositoryRoot } from '../config.ts';
+import { MeshHome } from './home.ts';
+import { ensureNatsServer, supportsSyncInterval } from './nats-binary.ts';
+import { choosePorts } from './ports.ts';
+import { markProcess } from './process-mark.ts';
+import { answersHttp, answersNats, servesGrpc } from './readiness.ts';
+import { type ProgramSpec, Supervisor } from './supervisor.ts';
+
+/** How an outside client reaches a running mesh. */
+export interface MeshAddress {
+  /** Base URL of the gateway. */
+  gateway: string;
+  /** The first API key's secret; empty when its file was taken away. */
+  apiKey: string;
+  /** URL of the broker. */
+  nats: string;
+}
+
+/** Services with a gRPC server, by the name of their folder. */
+const GRPC_SERVICES = ['registry', 'balancer', 'trainer', 'prompt'] as const;
+
+const START_TIMEOUT_MS = 60_000;
+const GRACE_MS = 15_000;
+
+/**
+ * The whole mesh as child processes of this one: broker, registry, balancer, trainer with a worker, prompt,
+ * gateway; replicas of text-inference are started by the balancer. Whatever dies is started anew.
+ *
+ * Events: `exit` (service, code, signal) when a process dies unasked, `ready` (service).
+ */
+export class Mesh extends EventEmitter {
+  readonly home: MeshHome;
+  readonly #config: LauncherConfig;
+  #ports: Record<string, number> = {};
+  #supervisors = new Map<string, Supervisor>();
+  #stopping = false;
+
+  constructor(config: LauncherConfig) {
+    super();
+    this.#config = config;
+    this.home = new MeshHome(config.home);
+  }
+
+  /** Starts everything and resolves when the gateway answers. */
+  async start(): Promise<MeshAddress> {
+    const before = this.home.claim();
+    this.home.ensureMeshKey();
+    const names = [...GRPC_SERVICES, 'gateway', 'nats'];
+    this.#ports = await choosePorts(names, { ...before, gateway: this.#config.gatewayPort });
+    this.#record();
+    try {
+      if (!this.#config.natsUrl) await this.#run(this.#natsSpec());
+      await Promise.all([
+        ...GRPC_SERVICES.map((name) => this.#run(this.#grpcSpec(name))),
+        this.#run(this.#workerSpec()),
+      ]);
+      await this.#run(this.#gatewaySpec());
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    return this.address;
+  }
+
+  get address(): MeshAddress {
+    let apiKey = '';
+    try {
+      apiKey = readFileSync(this.home.firstKeyFile, 'utf8').trim();
+    } catch {
+      // Its owner took it away; keys can be made over AdminService with another one.
+    }
+    return { gateway: `http://127.0.0.1:${this.#ports.gateway}`, apiKey, nats: this.#natsUrl };
+  }
+
+  /** Process id by service name, of what runs now. */
+  get processes(): Record<string, number> {
+    const running = [...this.#supervisors].filter(([, s]) => s.mark !== undefined);
+    return Object.fromEntries(running.map(([name, s]) => [name, s.pid!]));
+  }
+
+  /** Drains and ends everything: the edge first, the broker last. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const take = (name: string) => this.#supervisors.get(name)?.stop();
+    await take('gateway');
+    await Promise.all(['trainer-worker', 'prompt'].map(take));
+    await Promise.all(['trainer', 'balancer'].map(take));
+    await take('registry');
+    await take('nats');
+    this.#supervisors.clear();
+    this.#record();
+  }
+
+  get #natsUrl(): string {
+    return this.#config.natsUrl || `nats://127.0.0.1:${this.#ports.nats}`;
+  }
+
+  get #environment(): NodeJS.ProcessEnv {
+    const urls = GRPC_SERVICES.map((name) => [
+      `LANDFALL_${name.toUpperCase()}_URL`,
+      `127.0.0.1:${this.#ports[name]}`,
+    ]);
+    return {
+      ...this.#config.environment,
+      ...Object.fromEntries(urls),
+      LANDFALL_HOME: this.home.folder,
+      LANDFALL_NATS_URL: this.#natsUrl,
+      LANDFALL_MESH_KEY_FILE: this.home.meshKeyFile,
+      LANDFALL_IMPORT_ROOT: this.#config.importRoot,
+    };
+  }
+
+  async #run(spec: ProgramSpec): Promise<void> {
+    const supervisor = new Supervisor(spec);
+    this.#supervisors.set(spec.name, supervisor);
+    supervisor.on('start', () => this.#record());
+    supervisor.on('ready', () => this.emit('ready', spec.name));
+    supervisor.on('exit', (code, signal) => {
+      if (!this.#stopping) this.emit('exit', spec.name, code, signal);
+    });
+    await supervisor.start(START_TIMEOUT_MS);
+  }
+
+  #record(): void {
+    const running = [...this.#supervisors].filter(([, s]) => s.mark !== undefined);
+    this.home.writeRecord({
+      launcher: markProcess(process.pid),
+      ports: this.#ports,
+      processes: Object.fromEntries(running.map(([name, s]) => [name, s.mark!])),
+    });
+  }
+
+  #program(name: string, main: string, env: NodeJS.ProcessEnv, ready: ProgramSpec['ready']): ProgramSpec {
+    return {
+      name,
+      command: process.execPath,
+      args: [join(repositoryRoot, main)],
+      env: { ...this.#environment, ...env },
+      logFile: this.home.logFile(name),
+      ready,
+      graceMs: GRACE_MS,
+    };
+  }
+
+  #grpcSpec(name: (typeof GRPC_SERVICES)[number]): ProgramSpec {
+    const address = `127.0.0.1:${this.#ports[name]}`;
+    return this.#program(name, `services/${name}/src/main.ts`, { LANDFALL_LISTEN: address }, (signal) =>
+      servesGrpc(address, signal),
+    );
+  }
+
+  /** A worker has no server: it is up once its process is, and its jobs' progress shows that it works. */
+  #workerSpec(): ProgramSpec {
+    return this.#program('trainer-worker', 'services/trainer/src/worker-main.ts', {}, async () => {});
+  }
+
+  #gatewaySpec(): ProgramSpec {
+    const address = `127.0.0.1:${this.#ports.gateway}`;
+    const env = { LANDFALL_LISTEN: address, LANDFALL_FIRST_KEY_FILE: this.home.firstKeyFile };
+    return this.#program('gateway', 'gateway/src/main.ts', env, (signal) =>
+      answersHttp(`http://${address}/readyz`, signal),
+    );
+  }
+
+  #natsSpec(): ProgramSpec {
+    const port = this.#ports.nats!;
+    const command = ensureNatsServer();
+    const configFile = join(this.home.folder, 'nats.conf');
+    const store = JSON.stringify(join(this.home.folder, 'nats'));
+    // Synced before an acknowledgement leaves, where the broker can: what was acknowledged survives a power failure.
+    const sync = supportsSyncInterval(command) ? ', sync_interval: always' : '';
+    const config = [
+      `listen: "127.0.0.1:${port}"`,
+      'server_name: landfall',
+      'max_payload: 1MB',
+      `jetstream { store_dir: ${store}, max_mem: 64MB, max_file: 4GB${sync} }`,
+    ];
+    writeFileSync(configFile, `${config.join('\n')}\n`);
+    return {
+      name: 'nats',
+      command,
+      args: ['-c', configFile],
+      env: this.#config.environment,
+      logFile: this.home.logFile('nats'),
+      ready: (signal) => answersNats(port, signal),
+      graceMs: GRACE_MS,
+    };
+  }
+}

@@ -1,0 +1,35 @@
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { checkHealth } from '@landfall/common/rpc/health-client.ts';
+
+const PAUSE_MS = 50;
+
+async function until(probe: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+  while (!(await probe().catch(() => false))) await delay(PAUSE_MS, undefined, { signal });
+}
+
+/** Resolves when a service's readiness check says SERVING. */
+export function servesGrpc(address: string, signal: AbortSignal): Promise<void> {
+  return until(() => checkHealth(address, 'readiness', { signal }), signal);
+}
+
+/** Resolves when a URL answers with a success. */
+export function answersHttp(url: string, signal: AbortSignal): Promise<void> {
+  return until(async () => (await fetch(url, { signal })).ok, signal);
+}
+
+/** Resolves when a broker greets on a loopback port. */
+export function answersNats(port: number, signal: AbortSignal): Promise<void> {
+  const greets = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1');
+      const end = (answer: boolean) => {
+        socket.destroy();
+        resolve(answer);
+      };
+      socket.once('data', (data) => end(data.toString('latin1').startsWith('INFO ')));
+      socket.once('error', () => end(false));
+      socket.setTimeout(1000, () => end(false));
+    });
+  return until(greets, signal);
+}
