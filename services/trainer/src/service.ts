@@ -93,7 +93,7 @@ export class TrainerService implements Service {
       config,
       logger,
       database,
-      registry: new RegistryGateway(registry.client(RegistryService), join(config.home, 'cache')),
+      registry: new RegistryGateway(registry.client(RegistryService), join(config.home, 'cache', 'versions')),
       replicas: new ReplicaPool(balancer.client(BalancerService), rpc, logger),
       changes: new JobChanges(),
     };

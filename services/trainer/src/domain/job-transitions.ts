@@ -13,7 +13,7 @@ import { hasEnded } from './job-reply.ts';
 export const QUEUE = { stream: 'LANDFALL_TRAINER_JOBS', subject: 'landfall-work.trainer.jobs' } as const;
 
 /** Attempts in a row that may end without getting further before the job is given up. */
-const MAX_IDLE_ATTEMPTS = 5;
+const MAX_IDLE_ATTEMPTS = 25;
 
 /** A new job and its place in the queue, in the caller's transaction. */
 export async function createJob(em: EntityManager, tenant: string, spec: string): Promise<JobRow> {

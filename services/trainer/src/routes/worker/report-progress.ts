@@ -20,8 +20,8 @@ export const reportProgressRoute: WorkerRoute<'reportProgress'> =
       }
       if (request.outputVersion !== '') row.outputVersion = request.outputVersion;
       if (request.trained) row.trainedMs ??= Date.now();
-      if (baseResult) row.baseResult = writeResult(baseResult);
-      if (tunedResult) row.tunedResult = writeResult(tunedResult);
+      if (baseResult?.model) row.baseResult = writeResult(baseResult);
+      if (tunedResult?.model) row.tunedResult = writeResult(tunedResult);
       await keepPoints(em, jobId, 'loss', request.loss);
       await keepPoints(em, jobId, 'learning_rate', request.learningRate);
       await keepAnswers(em, jobId, 'base', baseResult);
