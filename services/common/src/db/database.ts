@@ -3,11 +3,12 @@ import { dirname } from 'node:path';
 import { DriverException, type EntitySchema, MikroORM, type Options } from '@mikro-orm/core';
 import { Migrator } from '@mikro-orm/migrations';
 import { PostgreSqlDriver } from '@mikro-orm/postgresql';
-import { NodeSqliteDialect, type SqlEntityManager, SqliteDriver } from '@mikro-orm/sql';
+import { type SqlEntityManager, SqliteDriver } from '@mikro-orm/sql';
 import { Client } from 'pg';
 import { LandfallError, unavailable } from '../errors/errors.ts';
 import { chassisEntities, chassisMigrations } from './chassis-tables.ts';
 import type { PortableMigration } from './migration.ts';
+import { ReleasingPostgreSqlDriver, ReleasingSqliteDialect } from './releasing.ts';
 
 /** What a unit of work reads and writes with; forked per call and per message. */
 export type EntityManager = SqlEntityManager;
@@ -108,7 +109,7 @@ function sqliteOptions(common: object, file: string): Options {
     ...common,
     driver: SqliteDriver,
     dbName: file,
-    driverOptions: new NodeSqliteDialect(file),
+    driverOptions: new ReleasingSqliteDialect(file),
   } as unknown as Options;
 }
 
@@ -124,7 +125,7 @@ async function postgresOptions(common: object, url: string, schema: string): Pro
   }
   return {
     ...common,
-    driver: PostgreSqlDriver,
+    driver: ReleasingPostgreSqlDriver,
     clientUrl: url,
     schema,
     driverOptions: {
