@@ -58,14 +58,17 @@ describe('Scheduler', () => {
     const scheduler = new Scheduler(new BlockManager(100, 4), { maxBatch: 8, maxPrefillTokens: 8 });
     for (const [id, length] of [
       ['a', 3],
-      ['b', 5],
+      ['b', 4],
       ['c', 1],
       ['d', 30],
+      ['e', 1],
     ] as const)
       scheduler.add(sequence(id, length));
-    expect(step(scheduler)).toMatch(/^prefill a\[0:3\]@\S+ b\[0:5\]@\S+$/);
+    // c would fit beside them if rows were not filled up to the longest.
+    expect(step(scheduler)).toMatch(/^prefill a\[0:3\]@\S+ b\[0:4\]@\S+$/);
     expect(step(scheduler)).toMatch(/^prefill c\[0:1\]@\S+$/);
     expect(step(scheduler)).toMatch(/^prefill d\[0:30\]@\S+$/);
+    expect(step(scheduler)).toMatch(/^prefill e\[0:1\]@\S+$/);
   });
 
   test('without a free block the youngest is sent back, and computed anew with its tokens so far', () => {

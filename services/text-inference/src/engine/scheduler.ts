@@ -13,7 +13,8 @@ import type { Sequence } from './sequence.ts';
 export interface SchedulerLimits {
   /** Sequences that run at once. */
   maxBatch: number;
-  /** Tokens of one prefill step; a single longer prompt is still taken, alone. */
+  /** Tokens of one prefill step, shorter prompts counted as long as the longest beside them, since rows are filled
+   * up; a single longer prompt is still taken, alone. */
   maxPrefillTokens: number;
 }
 
@@ -66,10 +67,11 @@ export class Scheduler {
 
   #admit(): Sequence[] {
     const admitted: Sequence[] = [];
-    let tokens = 0;
+    let longest = 0;
     while (this.#waiting.length > 0 && this.#running.length < this.#limits.maxBatch) {
       const next = this.#waiting[0]!;
-      if (admitted.length > 0 && tokens + next.length > this.#limits.maxPrefillTokens) break;
+      const filled = Math.max(longest, next.length) * (admitted.length + 1);
+      if (admitted.length > 0 && filled > this.#limits.maxPrefillTokens) break;
       // Each running sequence may want a block at the next step: joining must not throw one of them out.
       const spare = this.#blocks.free - this.#blocks.blocksFor(next.length);
       if (spare < this.#running.length && this.#running.length > 0) break;
@@ -77,7 +79,7 @@ export class Scheduler {
       this.#waiting.shift();
       this.#running.push(next);
       admitted.push(next);
-      tokens += next.length;
+      longest = Math.max(longest, next.length);
     }
     return admitted;
   }

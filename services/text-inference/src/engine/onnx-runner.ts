@@ -1,0 +1,61 @@
+/** The runner that computes: a checkpoint as an ONNX graph over a block pool, adapters mixed by row. */
+
+import { openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
+import { readLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
+import type { ModelConfig } from '@landfall/graph/models/config.ts';
+import { CachedDecoder } from '@landfall/graph/serving/cached-decoder.ts';
+import { AdapterError, type Runner, type RunnerOptions } from './runner.ts';
+
+const FLOAT_BYTES = 4;
+/** Share of the free memory that the pool takes by default. */
+const MEMORY_SHARE = 1 / 4;
+/** All slots have room for the largest rank among them, so a single one can not be arbitrarily large. */
+const HIGHEST_RANK = 256;
+
+/** Opens a Hugging Face folder, converts half precision once, makes the session. @throws Error naming what is wrong. */
+export async function createRunner(options: RunnerOptions): Promise<Runner> {
+  const checkpoint = openCheckpoint(options.folder);
+  const { config } = checkpoint;
+  const { threads, cacheFolder, blockSize, adapterSlots } = options;
+  const blocks = options.blocks ?? defaultBlocks(config, options, process.availableMemory());
+  const decoder = await CachedDecoder.create(checkpoint, {
+    threads,
+    cacheFolder,
+    blocks,
+    blockSize,
+    adapterSlots,
+  });
+  return {
+    shape: { vocabularySize: config.vocabSize, contextLength: config.maxPositions, blocks, blockSize },
+    adapterSlots,
+    run: (rows) => decoder.step(rows),
+    loadAdapter: async (slot, folder) => decoder.setAdapter(slot, readAdapter(folder, config)),
+    clearAdapter: (slot) => decoder.setAdapter(slot, undefined),
+    release: () => decoder.release(),
+  };
+}
+
+function readAdapter(folder: string, config: ModelConfig) {
+  try {
+    const adapter = readLoraAdapter(folder, config);
+    const { r } = adapter.config;
+    if (r > HIGHEST_RANK) throw new AdapterError(`adapter_config.json: r ${r} is above ${HIGHEST_RANK}`);
+    return adapter;
+  } catch (error) {
+    if (error instanceof CheckpointError) throw new AdapterError(error.message);
+    throw error;
+  }
+}
+
+/** Blocks for a full batch of full contexts, within a share of the memory, and for one full context at least. */
+export function defaultBlocks(
+  config: ModelConfig,
+  { blockSize, maxBatch }: Pick<RunnerOptions, 'blockSize' | 'maxBatch'>,
+  freeBytes: number,
+): number {
+  const one = Math.ceil(config.maxPositions / blockSize);
+  const blockBytes = 2 * config.layers * config.keyValueHeads * config.headDim * blockSize * FLOAT_BYTES;
+  const affordable = Math.floor((freeBytes * MEMORY_SHARE) / blockBytes);
+  return Math.max(one, Math.min(one * maxBatch, affordable));
+}
