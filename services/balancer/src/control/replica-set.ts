@@ -1,0 +1,370 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { create } from '@bufbuild/protobuf';
+import type { Logger } from '@landfall/common/log/logger.ts';
+import type { RpcClientOptions } from '@landfall/common/rpc/client.ts';
+import { type Endpoint, EndpointSchema } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import type { ReplicaConfig } from '../config.ts';
+import type { ReplicaRow } from '../db/entities.ts';
+import type { ReplicaStore } from '../domain/replica-store.ts';
+import type { RunningReplica, Runtime } from '../runtime/runtime.ts';
+import { backoffMs } from './backoff.ts';
+import { planReplicas } from './plan.ts';
+import { Replica } from './replica.ts';
+import { ReplicaLink } from './replica-link.ts';
+import type { Supply } from './status.ts';
+
+/** What deployments ask of a replica set together. */
+export interface Demand {
+  /** Replicas: the most that any of them wants. */
+  wanted: number;
+  /** Adapters that every replica is to have. */
+  adapters: ReadonlySet<string>;
+}
+
+export interface ReplicaSetOptions {
+  tenant: string;
+  /** `models:/name/version` */
+  base: string;
+  config: ReplicaConfig;
+  runtime: Runtime;
+  store: ReplicaStore;
+  rpc: RpcClientOptions;
+  logger: Logger;
+  demand: () => Demand;
+  /** Something that callers or deployments see has changed. */
+  onChange: () => void;
+}
+
+/** The history of a place in the set. */
+interface Slot {
+  /** Deaths in a row, short lives only. */
+  failures: number;
+  notBeforeMs: number;
+  restarts: number;
+}
+
+const RETRY_MS = 1000;
+const KILL_AFTER_GRACE_MS = 1000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * The replicas of one base within one tenant, kept as many as its deployments want. One pass at a time compares what
+ * is with what should be and starts what brings the two together; whatever happens (a process ends, health changes,
+ * a deployment changes, a pause is over) only asks for another pass.
+ */
+export class ReplicaSet {
+  readonly #options: ReplicaSetOptions;
+  readonly #replicas = new Map<string, Replica>();
+  readonly #slots = new Map<number, Slot>();
+  /** Rows of replicas that have ended and could not be deleted yet. */
+  readonly #endedRows = new Set<string>();
+  #problem = '';
+  #running: Promise<void> | undefined;
+  #again = false;
+  #stopped = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: ReplicaSetOptions) {
+    this.#options = options;
+  }
+
+  /** Nothing runs, and nothing is wanted. */
+  get idle(): boolean {
+    const busy = this.#running || this.#replicas.size > 0 || this.#endedRows.size > 0;
+    return !busy && this.#options.demand().wanted === 0;
+  }
+
+  /** Takes over a replica that an earlier balancer started. Resolves when it is known whether it answers now. */
+  async adopt(row: ReplicaRow, running: RunningReplica): Promise<void> {
+    const replica = this.#add(row, running);
+    const answers = await replica.link.check();
+    if (!row.draining) return;
+    // One that still takes requests was not told yet; told twice, a process ends at once.
+    replica.ending = answers ? this.#end(replica, 0) : this.#endLate(replica);
+  }
+
+  /** A replica of an earlier balancer that did not outlive it. */
+  missed({ slot, restarts, draining }: ReplicaRow): void {
+    if (!draining) this.#slot(slot).restarts = restarts + 1;
+  }
+
+  /** Asks for a pass. */
+  trigger(): void {
+    if (this.#stopped) return;
+    this.#again = true;
+    this.#running ??= this.#loop();
+  }
+
+  supply(model: string): Supply {
+    const replicas = [...this.#replicas.values()].filter((replica) => !replica.draining);
+    const problem = replicas.map((replica) => replica.problem(model)).find((text) => text !== '');
+    return {
+      ready: replicas.filter((replica) => replica.serves(model)).length,
+      running: replicas.length,
+      problem: problem ?? this.#problem,
+    };
+  }
+
+  /** The replicas as callers see them, by place. */
+  endpoints(model: string): Endpoint[] {
+    return [...this.#replicas.values()]
+      .sort((a, b) => a.row.slot - b.row.slot)
+      .map((replica) => {
+        const { id, address, pid, restarts } = replica.row;
+        const { load } = replica.link;
+        return create(EndpointSchema, {
+          id,
+          address,
+          state: replica.state,
+          ...(load ? { load } : {}),
+          weight: 1,
+          pid: BigInt(pid),
+          restarts,
+          adapterLoaded: replica.holds(model),
+        });
+      });
+  }
+
+  /** Ends the passes and stops listening to the replicas, which stay as they are. */
+  async leave(): Promise<void> {
+    await this.#halt();
+    for (const { link, running } of this.#replicas.values()) {
+      link.close();
+      running.forget();
+    }
+  }
+
+  /** Ends the passes, then every replica: asked first, killed after the grace period. */
+  async stop(): Promise<void> {
+    await this.#halt();
+    const replicas = [...this.#replicas.values()];
+    for (const replica of replicas) replica.ending ??= this.#end(replica, 0);
+    await Promise.all(replicas.map(({ ending }) => ending));
+    for (const { link, row } of replicas) {
+      link.close();
+      await this.#deleteRow(row.id);
+    }
+    this.#replicas.clear();
+  }
+
+  async #halt(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  async #loop(): Promise<void> {
+    while (this.#again && !this.#stopped) {
+      this.#again = false;
+      clearTimeout(this.#timer);
+      try {
+        const nextMs = await this.#pass();
+        this.#wakeAt(nextMs);
+      } catch (error) {
+        const { logger, tenant, base } = this.#options;
+        logger.warn({ err: error, tenant, base, retry_ms: RETRY_MS }, 'the replicas could not be seen to');
+        this.#wakeAt(Date.now() + RETRY_MS);
+      }
+    }
+    this.#running = undefined;
+    if (!this.#stopped) this.#options.onChange();
+  }
+
+  #wakeAt(ms: number): void {
+    if (this.#stopped || !Number.isFinite(ms)) return;
+    this.#timer = setTimeout(() => this.trigger(), Math.min(Math.max(1, ms - Date.now()), LONGEST_TIMER_MS));
+    this.#timer.unref();
+  }
+
+  /** @returns when something is due without an event, in milliseconds since 1970 */
+  async #pass(): Promise<number> {
+    const { wanted, adapters } = this.#options.demand();
+    await this.#bury();
+    let nextMs = this.#endUnresponsive();
+    const planned = [...this.#replicas.values()].map(({ row, ready, draining }) => ({
+      id: row.id,
+      slot: row.slot,
+      ready,
+      draining,
+    }));
+    const plan = planReplicas(wanted, planned, (slot) => this.#slots.get(slot)?.notBeforeMs ?? 0, Date.now());
+    for (const id of plan.drain) this.#drain(this.#replicas.get(id)!);
+    for (const slot of plan.start) if (!this.#stopped) await this.#start(slot);
+    for (const replica of this.#replicas.values()) {
+      if (replica.ready && replica.readySinceMs === 0) this.#greet(replica);
+      nextMs = Math.min(
+        nextMs,
+        replica.keepAdapters(adapters, () => this.trigger()),
+      );
+    }
+    return Math.min(nextMs, plan.nextMs);
+  }
+
+  #greet(replica: Replica): void {
+    const { id, slot, createdMs, pid } = replica.row;
+    replica.readySinceMs = Date.now();
+    this.#problem = '';
+    const { logger, base } = this.#options;
+    const start_ms = Date.now() - createdMs;
+    logger.info({ base, replica: id, slot, replica_pid: pid, start_ms }, 'a replica answers');
+  }
+
+  async #start(slot: number): Promise<void> {
+    const { tenant, base, runtime, store, logger } = this.#options;
+    const address = await runtime.place();
+    const row: ReplicaRow = {
+      id: randomUUID(),
+      tenant,
+      base,
+      slot,
+      address,
+      pid: 0,
+      mark: '',
+      restarts: this.#slot(slot).restarts,
+      draining: false,
+      createdMs: Date.now(),
+    } as ReplicaRow;
+    // Written first: a balancer that dies in the next moment leaves a process that the next one can find by its id.
+    await store.insert(row);
+    let running: RunningReplica;
+    try {
+      running = await runtime.start({ id: row.id, tenant, base, address });
+    } catch (error) {
+      logger.error({ err: error, base, slot }, 'a replica can not be started');
+      this.#failed(slot, 'replicas can not be started; the log of the balancer tells why');
+      await this.#deleteRow(row.id);
+      return;
+    }
+    Object.assign(row, { pid: running.pid, mark: running.mark });
+    this.#add(row, running);
+    logger.info({ base, replica: row.id, slot, replica_pid: running.pid, address }, 'a replica is started');
+    await store.update(row.id, { pid: row.pid, mark: row.mark });
+  }
+
+  #add(row: ReplicaRow, running: RunningReplica): Replica {
+    const { tenant, base, rpc, logger, config } = this.#options;
+    const link = new ReplicaLink({
+      address: row.address,
+      base,
+      identity: { subject: 'service:balancer', tenant, role: Role.SERVICE },
+      rpc,
+      logger,
+      healthIntervalMs: config.healthIntervalMs,
+      healthTimeoutMs: config.healthTimeoutMs,
+      onHealth: () => {
+        this.#options.onChange();
+        this.trigger();
+      },
+      onLoad: this.#options.onChange,
+    });
+    const retry = { firstMs: config.firstBackoffMs, longestMs: config.longestBackoffMs };
+    const replica = new Replica(row, running, link, retry);
+    this.#slot(row.slot).restarts = row.restarts;
+    this.#replicas.set(row.id, replica);
+    void running.exited.then((exit) => {
+      replica.exit = exit;
+      this.#options.onChange();
+      this.trigger();
+    });
+    return replica;
+  }
+
+  /** Strikes out replicas that have ended, and gives their places a pause. */
+  async #bury(): Promise<void> {
+    const { logger, base, config } = this.#options;
+    for (const [id, replica] of this.#replicas) {
+      if (!replica.exit) continue;
+      replica.link.close();
+      this.#replicas.delete(id);
+      this.#endedRows.add(id);
+      if (replica.draining) continue;
+      const { slot, pid } = replica.row;
+      const { code, signal } = replica.exit;
+      const servedMs = replica.readySinceMs > 0 ? Date.now() - replica.readySinceMs : 0;
+      const history = this.#slot(slot);
+      if (servedMs >= config.stableMs) history.failures = 0;
+      history.restarts = replica.row.restarts + 1;
+      const how = signal ?? (code === null ? 'unknown' : `code ${code}`);
+      this.#failed(slot, servedMs > 0 ? '' : `replicas end before they answer (${how}); their log tells why`);
+      const facts = { base, replica: id, slot, replica_pid: pid, code, signal, served_ms: servedMs };
+      logger.warn({ ...facts, failures: history.failures }, 'a replica has ended and is replaced');
+    }
+    for (const id of [...this.#endedRows]) await this.#deleteRow(id);
+  }
+
+  async #deleteRow(id: string): Promise<void> {
+    this.#endedRows.add(id);
+    await this.#options.store.delete(id);
+    this.#endedRows.delete(id);
+  }
+
+  #failed(slot: number, problem: string): void {
+    const { firstBackoffMs, longestBackoffMs } = this.#options.config;
+    const history = this.#slot(slot);
+    history.failures++;
+    const pauseMs = backoffMs(history.failures, { firstMs: firstBackoffMs, longestMs: longestBackoffMs });
+    history.notBeforeMs = Date.now() + pauseMs;
+    this.#problem = problem;
+  }
+
+  #slot(slot: number): Slot {
+    let history = this.#slots.get(slot);
+    if (!history) {
+      history = { failures: 0, notBeforeMs: 0, restarts: 0 };
+      this.#slots.set(slot, history);
+    }
+    return history;
+  }
+
+  /** Kills what hangs, or is not what was meant. @returns when the next one would be due */
+  #endUnresponsive(): number {
+    const { config, logger, base } = this.#options;
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const { row, running, link, ready, draining, exit, readySinceMs } of this.#replicas.values()) {
+      if (ready || draining || exit) continue;
+      const limitMs = readySinceMs > 0 ? config.unresponsiveMs : config.startTimeoutMs;
+      const leftMs = limitMs - link.silentMs;
+      if (leftMs > 0 && !link.stranger) {
+        nextMs = Math.min(nextMs, Date.now() + leftMs);
+        continue;
+      }
+      const reason = link.stranger ? 'it serves another base' : 'it does not answer';
+      logger.warn({ base, replica: row.id, replica_pid: row.pid, reason }, 'a replica is killed');
+      running.kill();
+    }
+    return nextMs;
+  }
+
+  #drain(replica: Replica): void {
+    const { store, logger, base, config } = this.#options;
+    const noticeMs = replica.ready ? config.drainNoticeMs : 0;
+    replica.draining = true;
+    this.#options.onChange();
+    logger.info({ base, replica: replica.row.id, replica_pid: replica.row.pid }, 'a replica is drained');
+    store.update(replica.row.id, { draining: true }).catch((error) => {
+      logger.warn({ err: error, replica: replica.row.id }, 'the draining of a replica could not be noted');
+    });
+    replica.ending = this.#end(replica, noticeMs);
+  }
+
+  /** Asks a replica to end and makes sure that it does. */
+  async #end(replica: Replica, noticeMs: number): Promise<void> {
+    if (noticeMs > 0) await delay(noticeMs);
+    replica.running.terminate();
+    await this.#endLate(replica);
+  }
+
+  /** Waits for a replica that was asked to end, and kills it after the grace period. */
+  async #endLate({ running }: Replica): Promise<void> {
+    const over = new AbortController();
+    const late = delay(this.#options.config.graceMs + KILL_AFTER_GRACE_MS, true, { signal: over.signal });
+    const isLate = await Promise.race([running.exited.then(() => false), late]);
+    late.catch(() => {});
+    over.abort();
+    if (!isLate) return;
+    running.kill();
+    await running.exited;
+  }
+}

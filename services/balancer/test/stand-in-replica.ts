@@ -1,0 +1,121 @@
+/**
+ * A replica for tests: the contract of text-inference over a simulated engine that gives one token at a time. What a
+ * prompt says decides what happens: `count N` answers N tokens, `hang` none, `die` ends the process before a token,
+ * `die-after N` after N tokens.
+ */
+
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { failedPrecondition, unavailable } from '@landfall/common/errors/errors.ts';
+import { IdentitySigner } from '@landfall/common/identity/signer.ts';
+import { runService } from '@landfall/common/lifecycle/run-service.ts';
+import { createLogger } from '@landfall/common/log/logger.ts';
+import { RpcServer } from '@landfall/common/rpc/server.ts';
+import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
+import { TextInferenceService } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+
+const { env } = process;
+const base = env.LANDFALL_MODEL!;
+const stepMs = Number(env.STAND_IN_STEP_MS || 5);
+const startMs = Number(env.STAND_IN_START_MS || 0);
+const adapters: string[] = [];
+const draining = new AbortController();
+const changed = new Set<() => void>();
+let running = 0;
+let finished = 0n;
+let loaded = false;
+
+const say = (fact: object) => process.stdout.write(`${JSON.stringify(fact)}\n`);
+const load = () => ({
+  running,
+  runningTokens: BigInt(running * 100),
+  stepMs,
+  adapters: [...adapters],
+  base,
+  finished,
+  totalBlocks: 64,
+  freeBlocks: 64 - running,
+});
+const tell = () => {
+  for (const listener of changed) listener();
+};
+
+const server = new RpcServer({
+  signer: new IdentitySigner(readFileSync(env.LANDFALL_MESH_KEY_FILE!)),
+  logger: createLogger('stand-in', 'silent'),
+}).add(TextInferenceService, {
+  async *generate({ prompt, model }, call) {
+    const [what = '', number = '3'] = prompt.split(' ');
+    if (what === 'die') process.exit(7);
+    running++;
+    tell();
+    try {
+      yield { model: model || base, load: load() };
+      if (what === 'hang') await delay(600_000, undefined, { signal: call.signal });
+      for (let token = 1; token <= Number(number); token++) {
+        await delay(stepMs, undefined, { signal: call.signal });
+        yield { delta: `${process.pid} `, load: load() };
+      }
+      if (what === 'die-after') process.exit(7);
+      const usage = { inputTokens: 1, outputTokens: Number(number) };
+      yield { finishReason: FinishReason.LENGTH, usage, load: load() };
+    } finally {
+      running--;
+      finished++;
+      if (call.signal.aborted) say({ cancelled: prompt });
+      tell();
+    }
+  },
+  async loadAdapter({ model }) {
+    if (model.includes('/wrong-base/')) throw failedPrecondition(`${model} was made for another base`);
+    const alreadyLoaded = adapters.includes(model);
+    if (!alreadyLoaded) adapters.push(model);
+    say({ loadAdapter: model });
+    tell();
+    return { model, loadMs: 1, alreadyLoaded };
+  },
+  unloadAdapter({ model }) {
+    const at = adapters.indexOf(model);
+    if (at >= 0) adapters.splice(at, 1);
+    say({ unloadAdapter: model });
+    tell();
+    return { unloaded: at >= 0 };
+  },
+  getLoad() {
+    if (!loaded) throw unavailable('the base is being loaded');
+    return { load: load() };
+  },
+  async *watchLoad({ intervalMs }, call) {
+    const signal = AbortSignal.any([call.signal, draining.signal]);
+    while (!signal.aborted) {
+      const next = new Promise<void>((resolve) => {
+        const end = () => {
+          changed.delete(end);
+          resolve();
+        };
+        changed.add(end);
+        signal.addEventListener('abort', end, { once: true });
+      });
+      yield { load: load() };
+      await delay(intervalMs, undefined, { signal }).catch(() => {});
+      await next;
+    }
+    throw unavailable('draining');
+  },
+});
+
+await runService('stand-in', async () => ({
+  async start() {
+    if (env.STAND_IN_FAIL) throw new Error('this replica was made to fail');
+    const [host, port] = env.LANDFALL_LISTEN!.split(':');
+    await server.listen(host!, Number(port));
+    await delay(startMs);
+    loaded = true;
+    server.health.set('readiness', true);
+    return { replica: env.LANDFALL_REPLICA_ID, tenant: env.LANDFALL_TENANT };
+  },
+  async [Symbol.asyncDispose]() {
+    draining.abort();
+    await server.drain(Number(env.LANDFALL_GRACE_MS || 2000));
+  },
+}));

@@ -1,0 +1,35 @@
+import type { Load } from '@landfall/proto/landfall/text/v1/generation_pb.js';
+
+/** Tokens that a request stands for until its replica's own report counts it. */
+export const ASSUMED_REQUEST_TOKENS = 256;
+
+/**
+ * What a replica has before it, in tokens: those of its running and waiting requests, and an assumption for requests
+ * that were sent to it since and are in no report yet.
+ */
+export function pendingTokens(load: Load | undefined, unreported: number): number {
+  const reported = load ? Number(load.runningTokens + load.queuedTokens) : 0;
+  return reported + unreported * ASSUMED_REQUEST_TOKENS;
+}
+
+/**
+ * The less costly of two candidates that are drawn at random without repetition (Mitzenmacher, "The power of two
+ * choices in randomized load balancing", 2001): near the best choice, and many callers with the same stale figures
+ * don't all run to the same replica.
+ * @param random uniform in [0, 1)
+ * @returns undefined for no candidates
+ */
+export function lessLoadedOfTwo<T>(
+  candidates: readonly T[],
+  cost: (candidate: T) => number,
+  random: () => number = Math.random,
+): T | undefined {
+  const count = candidates.length;
+  if (count < 2) return candidates[0];
+  const first = Math.floor(random() * count);
+  let second = Math.floor(random() * (count - 1));
+  if (second >= first) second++;
+  const a = candidates[first]!;
+  const b = candidates[second]!;
+  return cost(b) < cost(a) ? b : a;
+}
