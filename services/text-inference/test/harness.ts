@@ -51,6 +51,7 @@ export class TestRegistry implements AsyncDisposable {
   readonly #server = new RpcServer({ signer, logger });
   /** Calls of DownloadArtifact so far. */
   downloads = 0;
+  beforeDownload: (file: string) => void = () => {};
   address = '';
 
   async start(port = 0): Promise<void> {
@@ -63,6 +64,7 @@ export class TestRegistry implements AsyncDisposable {
 
   async *#read(name: string, version: string, file: string) {
     this.downloads++;
+    this.beforeDownload(file);
     for await (const chunk of createReadStream(path.join(this.#find(name, version).folder, file))) {
       yield { chunk: chunk as Buffer };
     }
