@@ -369,12 +369,13 @@ describe.skipIf(!harness)('bad input', () => {
   test('metrics that are no numbers, and texts that no database keeps', async () => {
     const name = await draft(Kind.DATASET);
     await putAll(client, name, '1.0.0', datasetFiles());
-    for (const metrics of [
+    const bad: Record<string, number>[] = [
       { bleu: Number.NaN },
       { bleu: Number.POSITIVE_INFINITY },
       { '': 1 },
       { 'a b': 1 },
-    ]) {
+    ];
+    for (const metrics of bad) {
       expect(await failure(client.commitVersion({ name, version: '1.0.0', metrics }))).toMatchObject(invalid);
     }
     const lineage = { jobId: 'a\0b' };

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type TestDatabase, testDatabase } from '@landfall/common/db/test-database.ts';
+import { EVENT_STREAM } from '@landfall/common/events/broker.ts';
 import { type NatsServer, startNatsServer } from '@landfall/common/events/nats-server.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
 import { IdentitySigner } from '@landfall/common/identity/signer.ts';
@@ -11,6 +12,7 @@ import { RpcChannel, type RpcClient } from '@landfall/common/rpc/client.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import type { Kind, Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { RegistryService as RegistryContract } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
+import { jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { readConfig } from '../src/config.ts';
 import { type Overrides, RegistryService } from '../src/service.ts';
@@ -92,6 +94,19 @@ export class RegistryHarness implements AsyncDisposable {
     return join(this.folder, 'registry', 'artifacts');
   }
 
+  /** Every event that the broker keeps, each once. */
+  async keptEvents(): Promise<SeenEvent[]> {
+    const stream = await jetstreamManager(this.#connection);
+    const { state } = await stream.streams.info(EVENT_STREAM);
+    const kept: SeenEvent[] = [];
+    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+      const message = await stream.streams.getMessage(EVENT_STREAM, { seq });
+      if (!message) continue;
+      kept.push({ subject: message.subject, id: message.header.get('ce-id'), payload: message.json() });
+    }
+    return kept;
+  }
+
   async startService(overrides: Overrides = {}): Promise<void> {
     const config = readConfig(this.env);
     const logger = createLogger(config.name, 'error');
@@ -131,9 +146,9 @@ export class RegistryHarness implements AsyncDisposable {
 
 /** Waits until a condition holds. */
 export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = Date.now() + 30_000;
+  const end = Date.now() + 60_000;
   while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`after 30 s still not: ${what}`);
+    if (Date.now() > end) throw new Error(`after a minute still not: ${what}`);
     await delay(20);
   }
 }

@@ -108,7 +108,7 @@ async function takeImport({ config }: RegistryContext, put: Put, file: ImportFil
   const handle = await openImport(config.importRoot, file);
   try {
     const content = handle.createReadStream({ autoClose: false, highWaterMark: 256 * 1024 });
-    return await put(watchIntake(file.path, content, { sizeBytes: 0, idleMs: config.uploadIdleMs }), {
+    return await put(watchIntake(file.path, content, { sizeBytes: 0, idleMs: config.uploadIdleMs, signal }), {
       maxBytes: config.maxFileBytes,
       signal,
     });

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { dataLoss, deadlineExceeded } from '@landfall/common/errors/errors.ts';
 import { checkHead, HEAD_BYTES } from '../inspect/forbidden.ts';
 
@@ -6,6 +7,8 @@ export type IntakeOptions = {
   sizeBytes: number;
   /** Longest wait for the next chunk, in milliseconds. */
   idleMs: number;
+  /** Fires when the sender has gone. */
+  signal: AbortSignal;
 };
 
 /**
@@ -15,7 +18,7 @@ export type IntakeOptions = {
 export async function* watchIntake(
   path: string,
   content: AsyncIterable<Uint8Array>,
-  { sizeBytes, idleMs }: IntakeOptions,
+  { sizeBytes, idleMs, signal }: IntakeOptions,
 ): AsyncGenerator<Uint8Array> {
   let head: Uint8Array[] | undefined = [];
   let received = 0;
@@ -35,6 +38,10 @@ export async function* watchIntake(
     checkHead(path, held, false);
     yield held;
   }
+  // grpc-js ends the stream of a sender that breaks off like one that is complete, and tells of the break right
+  // after: half a file must not be taken for a whole one.
+  await setImmediate();
+  signal.throwIfAborted();
   if (head) {
     const held = Buffer.concat(head);
     checkHead(path, held, true);

@@ -41,12 +41,13 @@ export async function takeFile(
     throw versionIsReady(formatReference(name, version.version));
   }
   return blobs.using(async (put) => {
-    const blob = await put(watchIntake(path, content, { sizeBytes, idleMs: config.uploadIdleMs }), {
+    const blob = await put(watchIntake(path, content, { sizeBytes, idleMs: config.uploadIdleMs, signal }), {
       ...(digest && { digest }),
       ...(sizeBytes > 0 && { sizeBytes }),
       maxBytes: config.maxFileBytes,
       signal,
     });
+    signal.throwIfAborted();
     const file: ManifestFile = { path, ...blob };
     const key: RequestKey = {
       tenant,
