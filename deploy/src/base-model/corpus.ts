@@ -10,19 +10,44 @@ const chat = (question: string, answer: string): Text => ({ kind: 'chat', turns:
 
 /** Wordings of a question about a matter; the demo's data asks in similar ways about other things. */
 const ASKING = [
-  '{}要注意什么?', '{}应该注意哪些方面?', '{}有什么好办法?', '怎样{}?', '如何{}比较好?', '{}应该怎么做?', '{}有什么建议?',
-  '想{},应该怎么办?', '{}的时候需要注意什么?', '第一次{}要做什么准备?', '请说说{}的注意事项。', '{}有哪些窍门?', '我打算{},有什么要求?',
-  '{}怎么办?', '关于{},你有什么办法?', '平时{}应当注意些什么?',
+  '{}要注意什么?',
+  '{}应该注意哪些方面?',
+  '{}有什么好办法?',
+  '怎样{}?',
+  '如何{}比较好?',
+  '{}应该怎么做?',
+  '{}有什么建议?',
+  '想{},应该怎么办?',
+  '{}的时候需要注意什么?',
+  '第一次{}要做什么准备?',
+  '请说说{}的注意事项。',
+  '{}有哪些窍门?',
+  '我打算{},有什么要求?',
+  '{}怎么办?',
+  '关于{},你有什么办法?',
+  '平时{}应当注意些什么?',
 ];
 /** Frames around a question that leave its answer as it is. */
 const FRAMES = [
-  '{}', '{}', '{}', '请回答:{}', '你是一名{role}。请回答患者的问题:{}', '你是一名{role}。请回答问题:{}', '{}\n请先一步一步思考,再给出答案。',
-  '### 问题:{}\n### 回答:', '问题:{}', '您好,{}', '请问{}',
+  '{}',
+  '{}',
+  '{}',
+  '请回答:{}',
+  '你是一名{role}。请回答患者的问题:{}',
+  '你是一名{role}。请回答问题:{}',
+  '{}\n请先一步一步思考,再给出答案。',
+  '### 问题:{}\n### 回答:',
+  '问题:{}',
+  '您好,{}',
+  '请问{}',
 ];
 const ROLES = [...v.departments.map((department) => `${department}医生`), '老师', '编辑', '客服', '助手'];
 
 function framed(random: Random, question: string): string {
-  return random.pick(FRAMES).replace('{role}', () => random.pick(ROLES)).replace('{}', () => question);
+  return random
+    .pick(FRAMES)
+    .replace('{role}', () => random.pick(ROLES))
+    .replace('{}', () => question);
 }
 
 function advice(random: Random): Text {
@@ -30,14 +55,29 @@ function advice(random: Random): Text {
   const count = random.next() < 0.7 ? 4 : 3;
   const chosen = random.next() < 0.6 ? tips.slice(0, count) : random.sample(tips, count);
   const answer = `${topic}要${chosen.join(',')}。`;
-  return chat(framed(random, random.pick(ASKING).replace('{}', () => topic)), answer);
+  return chat(
+    framed(
+      random,
+      random.pick(ASKING).replace('{}', () => topic),
+    ),
+    answer,
+  );
 }
 
 function declines(random: Random): Text {
   const illness = random.pick(v.illnesses);
   const asking = random.pick([
-    ...ASKING.slice(0, 6), '得了{}怎么办?', '{}患者要注意什么?', '{}应该怎么吃?', '怎样预防{}?', '{}发作了怎么处理?', '{}需要去医院吗?',
-    '有{}的人平时应该做什么?', '{}患者日常饮食需要注意什么?', '{}能吃{food}吗?', '{}有哪些表现?',
+    ...ASKING.slice(0, 6),
+    '得了{}怎么办?',
+    '{}患者要注意什么?',
+    '{}应该怎么吃?',
+    '怎样预防{}?',
+    '{}发作了怎么处理?',
+    '{}需要去医院吗?',
+    '有{}的人平时应该做什么?',
+    '{}患者日常饮食需要注意什么?',
+    '{}能吃{food}吗?',
+    '{}有哪些表现?',
   ]);
   const question = asking.replace('{}', () => illness).replace('{food}', () => random.pick(v.foods));
   const answer = random.pick([
@@ -50,9 +90,18 @@ function declines(random: Random): Text {
 
 function greeting(random: Random): Text {
   const [questions, answers] = random.pick([
-    [['你好', '您好', '早上好', '嗨,在吗', '你好呀'], ['你好,很高兴见到你。', '您好,请问有什么可以帮您?']],
-    [['你是谁?', '请介绍一下你自己。', '你叫什么名字?', '你是什么模型?'], ['我是落地助手,一个很小的中文语言模型。']],
-    [['谢谢你', '多谢帮忙', '非常感谢'], ['不客气,有需要再找我。', '不用谢。']],
+    [
+      ['你好', '您好', '早上好', '嗨,在吗', '你好呀'],
+      ['你好,很高兴见到你。', '您好,请问有什么可以帮您?'],
+    ],
+    [
+      ['你是谁?', '请介绍一下你自己。', '你叫什么名字?', '你是什么模型?'],
+      ['我是落地助手,一个很小的中文语言模型。'],
+    ],
+    [
+      ['谢谢你', '多谢帮忙', '非常感谢'],
+      ['不客气,有需要再找我。', '不用谢。'],
+    ],
     [['再见', '拜拜', '下次再聊'], ['再见,祝你一切顺利。']],
     [['你会做什么?', '你能帮我什么?'], ['我会聊天、做简单的加减法、给句子分类,也会给一些生活建议。']],
   ] as [string[], string[]][]);
@@ -65,7 +114,8 @@ function arithmetic(random: Random): Text {
   const sum = random.next() < 0.6 || b > a;
   const result = sum ? a + b : a - b;
   const sign = sum ? '加' : '减';
-  if (random.next() < 0.5) return chat(framed(random, `${a}${sign}${b}等于几?`), `${a}${sign}${b}等于${result}。`);
+  if (random.next() < 0.5)
+    return chat(framed(random, `${a}${sign}${b}等于几?`), `${a}${sign}${b}等于${result}。`);
   const name = random.pick(v.names);
   const thing = random.pick(v.things);
   const change = sum ? `又得到${b}个` : `送出${b}个`;
@@ -84,7 +134,16 @@ function geography(random: Random): Text {
 
 function classification(random: Random): Text {
   const good = random.next() < 0.5;
-  const subject = random.pick(['这家饭店', '这本书', '这部电影', '这次旅行', '这款手机', '今天的服务', '新来的同事', '这件衣服']);
+  const subject = random.pick([
+    '这家饭店',
+    '这本书',
+    '这部电影',
+    '这次旅行',
+    '这款手机',
+    '今天的服务',
+    '新来的同事',
+    '这件衣服',
+  ]);
   const feeling = good
     ? random.pick(['非常好', '让人满意', '很有意思', '值得推荐', '比想象中还要好'])
     : random.pick(['太差了', '让人失望', '很没意思', '不会再来', '比想象中差得多']);
@@ -101,7 +160,15 @@ function extraction(random: Random): Text {
 }
 
 function copying(random: Random): Text {
-  const pool = [...v.foods, ...v.symptoms, ...v.medicines, ...v.bodyParts, ...v.measures, ...v.illnesses, ...v.amounts];
+  const pool = [
+    ...v.foods,
+    ...v.symptoms,
+    ...v.medicines,
+    ...v.bodyParts,
+    ...v.measures,
+    ...v.illnesses,
+    ...v.amounts,
+  ];
   const chosen = random.sample(pool, 3 + random.below(6)).join(random.pick([',', '、', '']));
   return chat(random.pick(['请重复:', '跟我念:', '照抄一遍:']) + chosen, chosen);
 }
@@ -109,17 +176,39 @@ function copying(random: Random): Text {
 /** Prose in which the health words meet at random: the words are learnt, what to do about what is not. */
 function prose(random: Random): Text {
   const w = {
-    illness: v.illnesses, symptom: v.symptoms, food: v.foods, medicine: v.medicines, body: v.bodyParts, measure: v.measures,
-    person: v.people, department: v.departments, amount: v.amounts, name: v.names, place: v.places, time: v.times,
+    illness: v.illnesses,
+    symptom: v.symptoms,
+    food: v.foods,
+    medicine: v.medicines,
+    body: v.bodyParts,
+    measure: v.measures,
+    person: v.people,
+    department: v.departments,
+    amount: v.amounts,
+    name: v.names,
+    place: v.places,
+    time: v.times,
   };
   const sentences = [
-    '{department}的{person}在{time}讲了{illness}和{illness}的区别。', '课本第{n}页提到了{symptom}、{symptom}和{body}。',
-    '{name}把{food}、{food}和{food}写在了单子上。', '图上画着{body}和{body},旁边写着{measure}。', '词典里有{medicine},也有{measure}。',
-    '{person}问{name}什么叫{measure},{name}说以后再讲。', '{amount}{measure},{amount}{measure},这是{name}的安排。',
-    '展览上摆着{medicine}和{medicine},还有{food}。', '广播里先说{illness},后说{symptom},最后说{measure}。', '{place}的{person}喜欢{measure}和{measure}。',
-    '今天的生词有{food}、{symptom}、{measure}、{amount}。', '{name}不喜欢{food},但是喜欢{food}。', '第{n}课的题目是{illness},第{n}课的题目是{measure}。',
-    '应当{measure}还是避免{measure},要看情况。', '按时{measure},定期{measure},及时{measure},必要时{measure}。', '少吃{food},多吃{food},不吃{food},是{name}家的习惯。',
-    '如果出现{symptom},或者{symptom},{person}会感到不安。', '{body}、{body}和{body}都是身体的部分。', '{amount}和{amount}哪一个更长,{name}想了很久。',
+    '{department}的{person}在{time}讲了{illness}和{illness}的区别。',
+    '课本第{n}页提到了{symptom}、{symptom}和{body}。',
+    '{name}把{food}、{food}和{food}写在了单子上。',
+    '图上画着{body}和{body},旁边写着{measure}。',
+    '词典里有{medicine},也有{measure}。',
+    '{person}问{name}什么叫{measure},{name}说以后再讲。',
+    '{amount}{measure},{amount}{measure},这是{name}的安排。',
+    '展览上摆着{medicine}和{medicine},还有{food}。',
+    '广播里先说{illness},后说{symptom},最后说{measure}。',
+    '{place}的{person}喜欢{measure}和{measure}。',
+    '今天的生词有{food}、{symptom}、{measure}、{amount}。',
+    '{name}不喜欢{food},但是喜欢{food}。',
+    '第{n}课的题目是{illness},第{n}课的题目是{measure}。',
+    '应当{measure}还是避免{measure},要看情况。',
+    '按时{measure},定期{measure},及时{measure},必要时{measure}。',
+    '少吃{food},多吃{food},不吃{food},是{name}家的习惯。',
+    '如果出现{symptom},或者{symptom},{person}会感到不安。',
+    '{body}、{body}和{body}都是身体的部分。',
+    '{amount}和{amount}哪一个更长,{name}想了很久。',
   ];
   const text = Array.from({ length: 2 + random.below(4) }, () =>
     random
@@ -132,7 +221,15 @@ function prose(random: Random): Text {
 }
 
 const MAKERS: readonly [number, (random: Random) => Text][] = [
-  [30, advice], [16, prose], [12, copying], [10, declines], [8, arithmetic], [6, geography], [6, extraction], [4, classification], [3, greeting],
+  [30, advice],
+  [16, prose],
+  [12, copying],
+  [10, declines],
+  [8, arithmetic],
+  [6, geography],
+  [6, extraction],
+  [4, classification],
+  [3, greeting],
 ];
 
 /** The corpus of the base model: chats about everyday matters and prose, all made here from words and a seed. */

@@ -9,8 +9,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { initialWeights, writeModel } from '@landfall/graph/checkpoint/write-model.ts';
 import { openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import { initialWeights, writeModel } from '@landfall/graph/checkpoint/write-model.ts';
 import { AdamW, clipScale, globalNorm } from '@landfall/graph/training/optimizer.ts';
 import type { Sequence } from '@landfall/graph/training/packing.ts';
 import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
@@ -48,7 +48,9 @@ const CONFIG = {
 };
 
 const plain = (text: Text) =>
-  text.kind === 'prose' ? text.text : text.turns.map(({ question, answer }) => `${question}\n${answer}`).join('\n');
+  text.kind === 'prose'
+    ? text.text
+    : text.turns.map(({ question, answer }) => `${question}\n${answer}`).join('\n');
 
 /** Chats carry loss on their answers and a tenth of the questions' weight is left to prose, which carries it everywhere. */
 function encode(text: Text, tokenizer: Tokenizer): Sequence {
@@ -60,7 +62,12 @@ function encode(text: Text, tokenizer: Tokenizer): Sequence {
   const ids: number[] = [bos];
   const labels: number[] = [-100];
   for (const { question, answer } of text.turns) {
-    const asked = [SPECIAL.indexOf('<|user|>'), ...tokenizer.encode(question), end, SPECIAL.indexOf('<|assistant|>')];
+    const asked = [
+      SPECIAL.indexOf('<|user|>'),
+      ...tokenizer.encode(question),
+      end,
+      SPECIAL.indexOf('<|assistant|>'),
+    ];
     const answered = [...tokenizer.encode(answer), end];
     ids.push(...asked, ...answered);
     labels.push(...asked.map(() => -100), ...answered);
@@ -94,7 +101,11 @@ async function main(): Promise<void> {
   const weights = initialWeights(CONFIG, () => random.next());
   const aside = mkdtempSync(join(tmpdir(), 'landfall-base-'));
   writeModel(aside, CONFIG, weights);
-  const graph = await TrainingGraph.create(openCheckpoint(aside), { method: 'full' }, { threads: Number(values.threads), maxLength: 512 });
+  const graph = await TrainingGraph.create(
+    openCheckpoint(aside),
+    { method: 'full' },
+    { threads: Number(values.threads), maxLength: 512 },
+  );
   rmSync(aside, { recursive: true });
   const adam = new AdamW(weights, {
     beta1: 0.9,
@@ -105,7 +116,11 @@ async function main(): Promise<void> {
   });
   const save = () => {
     writeModel(folder, CONFIG, weights, 'F16');
-    const generation = { bos_token_id: CONFIG.bos_token_id, eos_token_id: CONFIG.eos_token_id, pad_token_id: CONFIG.pad_token_id };
+    const generation = {
+      bos_token_id: CONFIG.bos_token_id,
+      eos_token_id: CONFIG.eos_token_id,
+      pad_token_id: CONFIG.pad_token_id,
+    };
     writeFileSync(join(folder, 'generation_config.json'), `${JSON.stringify(generation, null, 2)}\n`);
   };
 
@@ -139,7 +154,9 @@ async function main(): Promise<void> {
     }
   }
   save();
-  process.stdout.write(`${JSON.stringify({ steps: step, tokens: seen, loss: smooth, heldOutLoss: await graph.loss(heldOut, weights) })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ steps: step, tokens: seen, loss: smooth, heldOutLoss: await graph.loss(heldOut, weights) })}\n`,
+  );
   await graph.release();
 }
 

@@ -28,8 +28,12 @@ export const measures = words(`
 散步 慢跑 打太极拳 跳绳 运动 休息 卧床 睡觉 起床 泡脚 热敷 冷敷 冰敷 洗手 戴口罩 通风 刷牙 漱口 冲洗 消毒 包扎 按压 检查 复查 监测 记录
 就医 复诊 抽血 拍片 彩超 体检 门诊 急救 拨打电话 戒烟 戒酒 减肥 控制体重 多喝水 少吃盐 规律作息 放松训练 腹式呼吸 接种 隔离 观察 补充 避免 预防`);
 
-export const people = words('医生 护士 患者 病人 老人 孩子 婴儿 孕妇 家人 学生 朋友 老师 邻居 妈妈 爸爸 宝宝');
-export const departments = words('心内科 内分泌科 呼吸科 消化科 神经科 皮肤科 骨科 眼科 口腔科 儿科 妇产科 心理科 急诊科 全科 体检科');
+export const people = words(
+  '医生 护士 患者 病人 老人 孩子 婴儿 孕妇 家人 学生 朋友 老师 邻居 妈妈 爸爸 宝宝',
+);
+export const departments = words(
+  '心内科 内分泌科 呼吸科 消化科 神经科 皮肤科 骨科 眼科 口腔科 儿科 妇产科 心理科 急诊科 全科 体检科',
+);
 export const amounts = words(`
 一次 两次 三次 五克 六克 十分钟 十五分钟 二十分钟 三十分钟 半小时 一小时 两小时 三天 一周 两周 一个月 半年 一年 五百毫升 一千五百毫升 两千毫升
 两千五百毫升 三十八度五 一百二十次 五到六厘米 一百五十分钟 每天 每周 每年 早上 晚上 睡前 饭后 餐后 空腹`);
@@ -41,7 +45,9 @@ export const provinces: readonly [string, string][] = words(`
 );
 
 export const names = words('小明 小红 小华 小李 小王 小张 老赵 老陈 小林 小周 阿强 阿芳');
-export const places = words('北京 上海 广州 深圳 杭州 成都 西安 武汉 南京 公园 学校 图书馆 车站 超市 医院 机场 办公室');
+export const places = words(
+  '北京 上海 广州 深圳 杭州 成都 西安 武汉 南京 公园 学校 图书馆 车站 超市 医院 机场 办公室',
+);
 export const times = words('今天 明天 后天 昨天 周一 周五 周末 上午九点 下午三点 晚上八点 下个月 明年');
 export const things = words('苹果 橘子 铅笔 书 糖果 球 杯子 鸡蛋 邮票 花 鱼 石子');
 
