@@ -69,14 +69,23 @@ export class RegistryGateway {
     return Buffer.concat(parts);
   }
 
+  /** @throws LandfallError FAILED_PRECONDITION when the name is taken by a model of another kind */
+  async requireFree(name: string, kind: Kind, options: CallOptions): Promise<void> {
+    try {
+      const { model } = await this.#client.getModel({ name }, options);
+      if (model!.kind !== kind) throw wrongKind(name, KIND_NAMES[model!.kind], KIND_NAMES[kind]);
+    } catch (error) {
+      if (!(error instanceof LandfallError) || error.code !== status.NOT_FOUND) throw error;
+    }
+  }
+
   /** Creates the model unless it is there; one of another kind is FAILED_PRECONDITION. */
   async ensureModel(name: string, kind: Kind, description: string, options: CallOptions): Promise<void> {
     try {
       await this.#client.createModel({ name, kind, description }, options);
     } catch (error) {
       if (!(error instanceof LandfallError) || error.code !== status.ALREADY_EXISTS) throw error;
-      const { model } = await this.#client.getModel({ name }, options);
-      if (model!.kind !== kind) throw wrongKind(name, KIND_NAMES[model!.kind], KIND_NAMES[kind]);
+      await this.requireFree(name, kind, options);
     }
   }
 

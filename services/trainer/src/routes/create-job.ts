@@ -45,6 +45,7 @@ async function resolveSpec(service: TrainerContext, asked: JobSpec, context: Cal
   if (asked.method !== Method.LORA) throw methodNotOffered(Method[asked.method] ?? String(asked.method));
   const base = await registry.ready(asked.baseModel, Kind.BASE, 'spec.base_model', options);
   const train = await registry.ready(asked.trainDataset, Kind.DATASET, 'spec.train_dataset', options);
+  await registry.requireFree(asked.outputModel, Kind.ADAPTER, options);
   const model = await modelConfig(registry, base, options);
   const chat = await hasChatTemplate(registry, base, options);
   const rows = await readRows(registry, train, true, options);

@@ -107,6 +107,9 @@ function note(attempt: Attempt, logger: Logger, event: TrainingEvent): void {
     progress.totalParameters = BigInt(event.totalParameters);
     const { rows, issues, resumedAt } = event;
     logger.info({ job_id: attempt.job.id, rows, issues, resumed_at: resumedAt }, 'training begins');
+  } else if (event.type === 'history') {
+    for (const { step, epoch, loss, learningRate } of event.points)
+      attempt.addPoint(step, epoch, loss, learningRate);
   } else if (event.type === 'step') {
     progress.step = event.step;
     progress.epoch = event.epoch;

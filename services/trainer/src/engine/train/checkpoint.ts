@@ -10,12 +10,25 @@ import {
 } from '@landfall/graph/checkpoint/safetensors.ts';
 import type { AdamWState } from '@landfall/graph/training/optimizer.ts';
 
+/** What a step showed. */
+export interface StepPoint {
+  /** Optimiser steps done. */
+  step: number;
+  /** Epochs done, as a fraction. */
+  epoch: number;
+  /** Mean cross entropy of the step, nats a token. */
+  loss: number;
+  learningRate: number;
+}
+
 /** Everything that a run's later numbers depend on; the sampler's place follows from the step. */
 export interface TrainingState {
   /** Optimiser steps done. */
   step: number;
   parameters: Map<string, NamedTensor>;
   adam: AdamWState;
+  /** The last steps' numbers: some may not have been reported when the process died. */
+  history: StepPoint[];
 }
 
 interface Manifest {
@@ -24,6 +37,7 @@ interface Manifest {
   fingerprint: string;
   /** sha256 by file. */
   digests: Record<string, string>;
+  history: StepPoint[];
 }
 
 const KEPT = 2;
@@ -45,7 +59,7 @@ export class CheckpointStore {
   }
 
   /** @throws the file system's error, ENOSPC for a full disk; earlier checkpoints stay */
-  async save({ step, parameters, adam }: TrainingState): Promise<void> {
+  async save({ step, parameters, adam, history }: TrainingState): Promise<void> {
     const name = `step-${String(step).padStart(9, '0')}`;
     const aside = path.join(this.#folder, `${name}.${process.pid}.partial`);
     try {
@@ -57,7 +71,7 @@ export class CheckpointStore {
       writeSafetensors(path.join(aside, 'first.safetensors'), shaped(adam.first));
       writeSafetensors(path.join(aside, 'second.safetensors'), shaped(adam.second));
       const digests = Object.fromEntries(FILES.map((file) => [file, digestOf(fileIn(aside, file))]));
-      const manifest: Manifest = { format: 1, step, fingerprint: this.#fingerprint, digests };
+      const manifest: Manifest = { format: 1, step, fingerprint: this.#fingerprint, digests, history };
       writeFileSync(path.join(aside, 'manifest.json'), JSON.stringify(manifest), { flush: true });
       syncFolder(aside);
       await rm(path.join(this.#folder, name), { recursive: true, force: true });
@@ -89,6 +103,7 @@ export class CheckpointStore {
         step: manifest.step,
         parameters: readTensors(fileIn(folder, 'parameters')),
         adam: { step: manifest.step, first: moments('first'), second: moments('second') },
+        history: manifest.history,
       };
     } catch {
       // Torn or foreign: an older one will do.

@@ -7,7 +7,7 @@ import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
 import { totalParameters } from '../advice/parameters.ts';
 import { batchesOfStep, epochAt, type Plan, stepsPerEpoch, templateOf, totalSteps } from '../data/sampler.ts';
 import { randomOf } from '../random.ts';
-import { CheckpointStore, type TrainingState } from './checkpoint.ts';
+import { CheckpointStore, type StepPoint, type TrainingState } from './checkpoint.ts';
 import { isDiskFull, TrainingError } from './errors.ts';
 import { prepareData } from './prepare.ts';
 import { Rate } from './rate.ts';
@@ -58,21 +58,16 @@ export type TrainingEvent =
       trainableParameters: number;
       totalParameters: number;
     }
-  | {
+  /** On resuming: steps before, which may not have been heard of. */
+  | { type: 'history'; points: StepPoint[] }
+  | ({
       type: 'step';
-      /** Optimiser steps done. */
-      step: number;
       totalSteps: number;
-      /** Epochs done, as a fraction. */
-      epoch: number;
-      /** Mean cross entropy of the step, nats a token. */
-      loss: number;
-      learningRate: number;
       /** Before clipping. */
       gradNorm: number;
       tokensPerSecond: number;
       remainingSeconds: number;
-    }
+    } & StepPoint)
   | { type: 'checkpoint'; step: number };
 
 /** How a run ended. */
@@ -83,6 +78,8 @@ export interface TrainingResult {
   lora: LoraConfig;
 }
 
+/** Steps whose numbers a checkpoint keeps. */
+const HISTORY = 2000;
 const ADAM = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
 /**
@@ -132,6 +129,7 @@ export async function runTraining(
       totalParameters: totalParameters(graph.config),
     });
 
+    if (state.history.length > 0) report({ type: 'history', points: state.history });
     const rate = new Rate();
     const every = task.checkpointSteps || stepsPerEpoch(plan);
     let saved = state.step;
@@ -168,13 +166,13 @@ export async function runTraining(
       state.step++;
       const tokens = sequences.flat().reduce((sum, { ids }) => sum + ids.length, 0);
       rate.add((performance.now() - startMs) / 1000, tokens);
+      const point = { step: state.step, epoch: epochAt(plan, state.step), loss, learningRate };
+      state.history.push(point);
+      if (state.history.length > HISTORY) state.history.shift();
       report({
         type: 'step',
-        step: state.step,
+        ...point,
         totalSteps: steps,
-        epoch: epochAt(plan, state.step),
-        loss,
-        learningRate,
         gradNorm,
         tokensPerSecond: rate.tokensPerSecond(),
         remainingSeconds: rate.remaining(steps - state.step),
@@ -202,7 +200,7 @@ async function openGraph(task: TrainingTask, lora: LoraConfig, maxLength: number
 
 function initialState(graph: TrainingGraph, lora: LoraConfig, seed: bigint): TrainingState {
   const parameters = initialLora(graph.config, lora, randomOf(seed, 'lora'));
-  return { step: 0, parameters, adam: { step: 0, first: new Map(), second: new Map() } };
+  return { step: 0, parameters, adam: { step: 0, first: new Map(), second: new Map() }, history: [] };
 }
 
 /** Everything that the numbers depend on; where files lie is not part of it. */
