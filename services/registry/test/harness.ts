@@ -99,7 +99,8 @@ export class RegistryHarness implements AsyncDisposable {
     const stream = await jetstreamManager(this.#connection);
     const { state } = await stream.streams.info(EVENT_STREAM);
     const kept: SeenEvent[] = [];
-    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+    if (state.messages === 0) return kept;
+    for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq++) {
       const message = await stream.streams.getMessage(EVENT_STREAM, { seq });
       if (!message) continue;
       kept.push({ subject: message.subject, id: message.header.get('ce-id'), payload: message.json() });
