@@ -8,7 +8,8 @@ import type {
   GenerateResponseSchema,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { LoadedModel } from './context.ts';
-import type { DescribedToken } from './engine/protocol.ts';
+import type { RequestEvent } from './engine/model-thread.ts';
+import { type DescribedToken, RefusedError } from './engine/protocol.ts';
 import type { EngineRequest } from './engine/sequence.ts';
 import type { GenerationTelemetry, Outcome } from './generation-telemetry.ts';
 import { loadMessage } from './load.ts';
@@ -16,6 +17,7 @@ import { loadMessage } from './load.ts';
 export type GenerateReply = MessageInitShape<typeof GenerateResponseSchema>;
 
 const DEFAULT_MAX_TOKENS = 256;
+const MOST_ATTEMPTS = 3;
 
 /**
  * Finds the model, encodes the prompt, runs it; yields the first token at once and then whatever is new.
@@ -37,7 +39,7 @@ export async function* runGeneration(
   const engineRequest = toEngineRequest(request, prompt, target.adapter, model.thread.shape.contextLength);
   let first = true;
   let outputTokens = 0;
-  for await (const event of model.thread.generate(engineRequest, signal)) {
+  for await (const event of submit(engineRequest, request.model, model, signal)) {
     telemetry.step(event);
     outputTokens += event.tokens;
     if (event.finish === 'error') throw new Error(`the model failed: ${event.error}`);
@@ -61,6 +63,24 @@ export async function* runGeneration(
     first = false;
   }
   throw new Error('the model thread ended the request without a reason');
+}
+
+/** Runs the request; an adapter that lost its place to another between being loaded and being used is loaded again. */
+async function* submit(
+  request: EngineRequest,
+  modelName: string,
+  { thread, adapters }: LoadedModel,
+  signal: AbortSignal,
+): AsyncGenerator<RequestEvent> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return yield* thread.generate(request, signal);
+    } catch (error) {
+      const lost = error instanceof RefusedError && error.refusal === 'adapter-missing';
+      if (!lost || attempt === MOST_ATTEMPTS) throw error;
+      request.adapter = (await adapters.target(modelName, signal)).adapter;
+    }
+  }
 }
 
 function toEngineRequest(

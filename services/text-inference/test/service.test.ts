@@ -257,6 +257,19 @@ describe('adapters', () => {
     expect(await replica.client.unloadAdapter({ model })).toMatchObject({ unloaded: false });
   });
 
+  test('more adapters asked for than there is room: those that do not fit now are told to come again', async () => {
+    const ask3 = (name: string) =>
+      answer(ask({ model: `models:/${name}/1.0.0`, sampling: { maxTokens: 10, ignoreEos: true } }));
+    const results = await Promise.allSettled(
+      Array.from({ length: 8 }, (_, i) => ask3(['one', 'two', 'three'][i % 3]!)),
+    );
+    const refused = results.filter((r) => r.status === 'rejected').map((r) => r.reason);
+    for (const error of refused) expect(error.retryAfterMs).toBeGreaterThan(0);
+    expect(results.length - refused.length).toBeGreaterThan(0);
+    for (const name of ['one', 'two', 'three'])
+      expect((await ask3(name)).at(-1)?.usage?.outputTokens).toBe(10);
+  });
+
   test('what is not there, made for another base, or broken is told apart', async () => {
     const load = (model: string) => replica.client.loadAdapter({ model });
     await expect(load('models:/none/1.0.0')).rejects.toMatchObject({ code: status.NOT_FOUND });

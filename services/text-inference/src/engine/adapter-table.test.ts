@@ -49,6 +49,21 @@ describe('AdapterTable', () => {
     expect(await table.remove('a')).toBe(false);
   });
 
+  test('one that is asked for again while it waits to go stays', async () => {
+    const { table, add, loaded, cleared } = tableOf(1);
+    await add('a');
+    table.acquire('a');
+    const removal = table.remove('a');
+    expect(table.keys).toEqual([]);
+    await add('a');
+    expect(await removal).toBe(false);
+    expect(table.acquire('a')).toBe(1);
+    table.release('a');
+    table.release('a');
+    expect(table.keys).toEqual(['a']);
+    expect([loaded, cleared]).toEqual([['a@1'], []]);
+  });
+
   test('an adapter that fails to load leaves its slot free', async () => {
     const { table, add } = tableOf(1);
     await expect(

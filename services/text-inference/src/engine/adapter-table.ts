@@ -6,8 +6,8 @@
 interface Entry {
   slot: number;
   uses: number;
-  /** Set when it goes with its last request. */
-  retire?: () => void;
+  /** Set when it goes with its last request: told whether it went. */
+  retire?: ((gone: boolean) => void) | undefined;
 }
 
 /** All slots hold adapters that are in use. */
@@ -27,8 +27,9 @@ export class AdapterTable {
     this.#clear = clear;
   }
 
+  /** Adapters that take requests. */
   get keys(): string[] {
-    return [...this.#entries.keys()];
+    return [...this.#entries.keys()].filter((key) => this.has(key));
   }
 
   has(key: string): boolean {
@@ -36,8 +37,17 @@ export class AdapterTable {
     return entry !== undefined && entry.retire === undefined;
   }
 
-  /** Fills a slot with a new adapter through `load`; on failure nothing is kept but an eviction. */
+  /**
+   * Fills a slot with a new adapter through `load`; on failure nothing is kept but an eviction. One that was about to
+   * go stays.
+   */
   async add(key: string, load: (slot: number) => Promise<void>): Promise<void> {
+    const leaving = this.#entries.get(key);
+    if (leaving) {
+      leaving.retire?.(false);
+      leaving.retire = undefined;
+      return;
+    }
     const slot = this.#takeSlot();
     try {
       await load(slot);
@@ -66,11 +76,11 @@ export class AdapterTable {
     if (entry.uses === 0 && entry.retire) {
       const done = entry.retire;
       this.#drop(key, entry);
-      done();
+      done(true);
     }
   }
 
-  /** Drops an adapter once its last request has left; false when it was not there. */
+  /** Drops an adapter once its last request has left; false when it was not there, or was asked for again. */
   async remove(key: string): Promise<boolean> {
     const entry = this.#entries.get(key);
     if (!entry) return false;
@@ -78,14 +88,13 @@ export class AdapterTable {
       this.#drop(key, entry);
       return true;
     }
-    await new Promise<void>((resolve) => {
+    return new Promise((resolve) => {
       const before = entry.retire;
-      entry.retire = () => {
-        before?.();
-        resolve();
+      entry.retire = (gone) => {
+        before?.(gone);
+        resolve(gone);
       };
     });
-    return true;
   }
 
   #takeSlot(): number {
