@@ -1,0 +1,83 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+
+/** A named series of versions. */
+export const PromptSchema = defineEntity({
+  name: 'Prompt',
+  tableName: 'prompt',
+  properties: {
+    tenant: p.text().primary(),
+    name: p.text().primary(),
+    description: p.text(),
+    task: p.integer(),
+    latestVersion: p.text(),
+    createdMs: p.bigint('number'),
+  },
+});
+export type PromptRow = InferEntity<typeof PromptSchema>;
+
+/** An immutable version; `content` is the draft as ProtoJSON. */
+export const VersionSchema = defineEntity({
+  name: 'PromptVersion',
+  tableName: 'prompt_version',
+  properties: {
+    tenant: p.text().primary(),
+    name: p.text().primary(),
+    version: p.text().primary(),
+    content: p.text(),
+    digest: p.text(),
+    author: p.text(),
+    createdMs: p.bigint('number'),
+  },
+});
+export type VersionRow = InferEntity<typeof VersionSchema>;
+
+/** Where a label points; `revision` grows with each move. */
+export const LabelSchema = defineEntity({
+  name: 'Label',
+  tableName: 'prompt_label',
+  properties: {
+    tenant: p.text().primary(),
+    name: p.text().primary(),
+    label: p.text().primary(),
+    version: p.text(),
+    revision: p.bigint('number'),
+  },
+});
+export type LabelRow = InferEntity<typeof LabelSchema>;
+
+/** One call of a model through a prompt. */
+export const InvocationSchema = defineEntity({
+  name: 'Invocation',
+  tableName: 'invocation',
+  properties: {
+    id: p.text().primary(),
+    tenant: p.text(),
+    name: p.text(),
+    version: p.text(),
+    deployment: p.text(),
+    /** The client's token; null for none. */
+    requestId: p.text().nullable(),
+    /** sha256 of the request, to tell a repeat from another request with the same token. */
+    requestDigest: p.text(),
+    /** The log entry as ProtoJSON, without scores. */
+    entry: p.text(),
+    createdMs: p.bigint('number'),
+  },
+});
+export type InvocationRow = InferEntity<typeof InvocationSchema>;
+
+export const ScoreSchema = defineEntity({
+  name: 'Score',
+  tableName: 'score',
+  properties: {
+    invocationId: p.text().primary(),
+    name: p.text().primary(),
+    author: p.text().primary(),
+    value: p.double(),
+    reason: p.text(),
+    createdMs: p.bigint('number'),
+  },
+});
+export type ScoreRow = InferEntity<typeof ScoreSchema>;
+
+export const promptEntities = [PromptSchema, VersionSchema, LabelSchema, InvocationSchema, ScoreSchema];

@@ -1,0 +1,85 @@
+import { create, fromJsonString } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { EntityManager } from '@landfall/common/db/database.ts';
+import {
+  type Invocation,
+  InvocationSchema as InvocationMessage,
+  type Prompt,
+  PromptSchema as PromptMessage,
+  type PromptVersion,
+  PromptVersionSchema,
+} from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
+import {
+  type InvocationRow,
+  LabelSchema,
+  type PromptRow,
+  ScoreSchema,
+  type VersionRow,
+} from '../db/entities.ts';
+import { loadDraft } from './draft.ts';
+
+/** Prompts with the labels of each, in two queries. */
+export async function promptReplies(em: EntityManager, rows: readonly PromptRow[]): Promise<Prompt[]> {
+  if (rows.length === 0) return [];
+  const where = { tenant: rows[0]!.tenant, name: { $in: rows.map((row) => row.name) } };
+  const labels = await em.find(LabelSchema, where);
+  return rows.map((row) =>
+    create(PromptMessage, {
+      name: row.name,
+      description: row.description,
+      task: row.task,
+      latestVersion: row.latestVersion,
+      labels: Object.fromEntries(labels.filter((l) => l.name === row.name).map((l) => [l.label, l.version])),
+      createTime: timestampFromMs(row.createdMs),
+    }),
+  );
+}
+
+export async function promptReply(em: EntityManager, row: PromptRow): Promise<Prompt> {
+  return (await promptReplies(em, [row]))[0]!;
+}
+
+export async function versionReply(em: EntityManager, row: VersionRow): Promise<PromptVersion> {
+  const { tenant, name, version } = row;
+  const labels = await em.find(LabelSchema, { tenant, name, version }, { orderBy: { label: 'asc' } });
+  const { messages, variables, sampling, changeLog } = loadDraft(row.content);
+  return create(PromptVersionSchema, {
+    name,
+    version,
+    messages,
+    variables,
+    changeLog,
+    author: row.author,
+    createTime: timestampFromMs(row.createdMs),
+    labels: labels.map((label) => label.label),
+    ...(sampling ? { sampling } : {}),
+    digest: row.digest,
+  });
+}
+
+/** Log entries with the scores of each, in one more query. */
+export async function invocationReplies(
+  em: EntityManager,
+  rows: readonly InvocationRow[],
+): Promise<Invocation[]> {
+  if (rows.length === 0) return [];
+  const scores = await em.find(
+    ScoreSchema,
+    { invocationId: { $in: rows.map((row) => row.id) } },
+    { orderBy: { createdMs: 'asc' } },
+  );
+  return rows.map((row) => {
+    const entry = fromJsonString(InvocationMessage, row.entry);
+    const own = scores.filter((score) => score.invocationId === row.id);
+    return create(InvocationMessage, {
+      ...entry,
+      scores: own.map(({ name, value, reason, author, createdMs }) => ({
+        name,
+        value: Number(value),
+        reason,
+        author,
+        createTime: timestampFromMs(createdMs),
+      })),
+    });
+  });
+}

@@ -1,0 +1,47 @@
+import { create } from '@bufbuild/protobuf';
+import { once } from '@landfall/common/db/idempotency.ts';
+import { alreadyExists } from '@landfall/common/errors/errors.ts';
+import {
+  CreatePromptRequestSchema,
+  CreatePromptResponseSchema,
+} from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
+import type { Route } from '../context.ts';
+import { PromptSchema } from '../db/entities.ts';
+import { checkDraft } from '../domain/draft.ts';
+import { promptReply, versionReply } from '../domain/replies.ts';
+import { addVersion, nextVersion } from '../domain/versions.ts';
+
+export const createPrompt: Route<'createPrompt'> =
+  ({ database }) =>
+  async (request, { identity: { tenant, subject } }) => {
+    const { name, description, task, requestId } = request;
+    const call = {
+      tenant,
+      method: 'landfall.prompt.v1.PromptService/CreatePrompt',
+      requestId,
+      input: CreatePromptRequestSchema,
+      output: CreatePromptResponseSchema,
+    };
+    return database.transaction((em) =>
+      once(em, call, request, async () => {
+        const draft = checkDraft(request.draft!);
+        if (await em.findOne(PromptSchema, { tenant, name })) {
+          throw alreadyExists(`there is a prompt '${name}'; add a version to it with CreateVersion`);
+        }
+        const prompt = em.create(PromptSchema, {
+          tenant,
+          name,
+          description,
+          task,
+          latestVersion: '',
+          createdMs: Date.now(),
+        });
+        const version = await addVersion(em, prompt, nextVersion(''), draft, subject);
+        await em.flush();
+        return create(CreatePromptResponseSchema, {
+          prompt: await promptReply(em, prompt),
+          version: await versionReply(em, version),
+        });
+      }),
+    );
+  };
