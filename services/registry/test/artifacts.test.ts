@@ -12,7 +12,7 @@ import { type Client, download, putAll, RegistryHarness, register, until, upload
 
 const seed = Number(process.env.LANDFALL_TEST_SEED ?? Date.now() % 2 ** 31);
 const harness = await RegistryHarness.start({
-  LANDFALL_UPLOAD_IDLE_MS: '300',
+  LANDFALL_UPLOAD_IDLE_MS: '2000',
   LANDFALL_COLLECT_AFTER_MS: '200',
 });
 afterAll(async () => harness?.[Symbol.asyncDispose]());
@@ -135,11 +135,11 @@ describe.skipIf(!harness)(`artifacts (seed ${seed})`, () => {
     async function* stalls() {
       yield { part: { case: 'header' as const, value: header } };
       yield { part: { case: 'chunk' as const, value: content.subarray(0, 1000) } };
-      await delay(5000);
+      await delay(10_000);
     }
     await expect(client.uploadArtifact(stalls())).rejects.toMatchObject({ code: status.DEADLINE_EXCEEDED });
     async function* silent() {
-      await delay(5000);
+      await delay(10_000);
       yield { part: { case: 'header' as const, value: header } };
     }
     await expect(client.uploadArtifact(silent())).rejects.toMatchObject({ code: status.DEADLINE_EXCEEDED });

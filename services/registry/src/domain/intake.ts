@@ -52,18 +52,23 @@ export async function* watchIntake(
 /** Passes values on and throws DEADLINE_EXCEEDED when the next one does not come in time. */
 export async function* withIdleLimit<T>(values: AsyncIterable<T>, idleMs: number): AsyncGenerator<T> {
   const iterator = values[Symbol.asyncIterator]();
-  for (;;) {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      const error = () =>
-        reject(deadlineExceeded(`nothing came for ${idleMs} ms; nothing was kept: send it again`));
-      timer = setTimeout(error, idleMs);
-    });
-    const next = iterator.next();
-    // When the limit passes, nobody waits for this value any more.
-    next.catch(() => {});
-    const result = await Promise.race([next, late]).finally(() => clearTimeout(timer));
-    if (result.done) return;
-    yield result.value;
+  try {
+    for (;;) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<never>((_resolve, reject) => {
+        const error = () =>
+          reject(deadlineExceeded(`nothing came for ${idleMs} ms; nothing was kept: send it again`));
+        timer = setTimeout(error, idleMs);
+      });
+      const next = iterator.next();
+      // When the limit passes, nobody waits for this value any more.
+      next.catch(() => {});
+      const result = await Promise.race([next, late]).finally(() => clearTimeout(timer));
+      if (result.done) return;
+      yield result.value;
+    }
+  } finally {
+    // Not waited for: a source that hangs would hang here too.
+    iterator.return?.()?.catch(() => {});
   }
 }

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@landfall/common/db/database.ts';
-import type { FilterQuery } from '@mikro-orm/core';
+import { type FilterQuery, raw } from '@mikro-orm/core';
 import {
   type KindName,
   type Model,
@@ -7,6 +7,7 @@ import {
   type StateName,
   type Version,
   VersionEntity,
+  VersionFileEntity,
 } from '../db/entities.ts';
 import { findModel } from './find.ts';
 import { DEFAULT_PAGE_SIZE, decodePageToken, encodePageToken } from './page-token.ts';
@@ -16,6 +17,9 @@ import { parseReference } from './reference.ts';
 const NAME = /^[a-z0-9._-]{1,64}$/;
 const PRECEDENCE = /^[0-9a-f]{1,512}$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** A page of versions ends early rather than tell of more files than this. */
+const MAX_FILES_ON_PAGE = 20_000;
 
 export type Page<R> = { rows: R[]; nextPageToken: string };
 export type PageRequest = { pageSize: number; pageToken: string };
@@ -71,9 +75,27 @@ export async function listVersions(
     where.push({ base: filter.base });
   }
   if (after !== undefined) where.push({ [key]: { $lt: after } });
-  const size = page.pageSize || DEFAULT_PAGE_SIZE;
-  const rows = await em.find(VersionEntity, { $and: where }, { orderBy: { [key]: 'desc' }, limit: size + 1 });
+  const limit = (page.pageSize || DEFAULT_PAGE_SIZE) + 1;
+  const rows = await em.find(VersionEntity, { $and: where }, { orderBy: { [key]: 'desc' }, limit });
+  const size = Math.min(limit - 1, await countWithinFiles(em, rows));
   return cut(rows, size, (row) => row[key], filters);
+}
+
+/** How many of the versions have MAX_FILES_ON_PAGE files together at most; one at least. */
+async function countWithinFiles(em: EntityManager, versions: readonly Version[]): Promise<number> {
+  const counts = (await em
+    .createQueryBuilder(VersionFileEntity, 'f')
+    .select(['f.versionId', raw('count(*) as files')])
+    .where({ versionId: { $in: versions.map(({ id }) => id) } })
+    .groupBy('f.versionId')
+    .execute('all')) as unknown as { versionId: string; files: number | string }[];
+  const files = new Map(counts.map((row) => [row.versionId, Number(row.files)]));
+  let total = 0;
+  const end = versions.findIndex(({ id }, index) => {
+    total += files.get(id) ?? 0;
+    return index > 0 && total > MAX_FILES_ON_PAGE;
+  });
+  return end < 0 ? versions.length : end;
 }
 
 function cut<R>(rows: R[], size: number, keyOf: (row: R) => string, filters: readonly unknown[]): Page<R> {

@@ -13,7 +13,7 @@ const CONFIG = 'config.json';
 const TOKENIZER = 'tokenizer.json';
 const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
-const MAX_TOKENIZER_BYTES = 128 * 1024 * 1024;
+const MAX_TOKENIZER_BYTES = 48 * 1024 * 1024;
 
 /**
  * Checks a base model: a Hugging Face folder with config.json, tokenizer.json and either safetensors weights that
