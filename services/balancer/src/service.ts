@@ -60,10 +60,7 @@ export class BalancerService implements Service {
     const rpc = { signer, tls: config.tls };
     const registry = new RpcChannel(config.registryUrl, rpc);
     this.#running.defer(() => registry.close());
-    const { command, environment } = config.replica;
-    const runtime =
-      this.#overrides.runtime ??
-      new ChildProcesses({ command, environment, logFolder: join(config.home, 'replicas') });
+    const runtime = this.#overrides.runtime ?? childProcesses(config);
     const fleet = new Fleet({ config, database, runtime, rpc, logger });
     await fleet.start();
     const server = this.#server({
@@ -117,4 +114,10 @@ export function openDatabase(config: BalancerConfig): Promise<Database> {
     entities: balancerEntities,
     migrations: [initialMigration],
   });
+}
+
+/** Replicas as processes of this machine, with their logs in the balancer's folder. */
+export function childProcesses(config: BalancerConfig): ChildProcesses {
+  const { command, environment } = config.replica;
+  return new ChildProcesses({ command, environment, logFolder: join(config.home, 'replicas') });
 }

@@ -7,9 +7,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fromJsonString } from '@bufbuild/protobuf';
 import { BalancedClient, type BalancedClientOptions } from '@landfall/common/balancing/balanced-client.ts';
 import { testDatabase } from '@landfall/common/db/test-database.ts';
 import { notFound } from '@landfall/common/errors/errors.ts';
+import { Broker, EVENT_STREAM } from '@landfall/common/events/broker.ts';
 import { type NatsServer, startNatsServer } from '@landfall/common/events/nats-server.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
 import { IdentitySigner } from '@landfall/common/identity/signer.ts';
@@ -17,6 +19,10 @@ import { createLogger } from '@landfall/common/log/logger.ts';
 import { RpcChannel, type RpcClient } from '@landfall/common/rpc/client.ts';
 import { RpcServer } from '@landfall/common/rpc/server.ts';
 import { BalancerService as BalancerContract } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
+import {
+  type DeploymentChanged,
+  DeploymentChangedSchema,
+} from '@landfall/proto/landfall/event/v1/events_pb.js';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { Kind, VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
@@ -61,7 +67,7 @@ export interface TestBalancer {
 
 export class TestMesh implements AsyncDisposable {
   readonly folder: string;
-  readonly nats: NatsServer;
+  nats: NatsServer;
   readonly signer: IdentitySigner;
   readonly env: Record<string, string>;
   readonly logger = createLogger('test', process.env.LANDFALL_LOG_LEVEL || 'silent');
@@ -75,7 +81,7 @@ export class TestMesh implements AsyncDisposable {
     stack.use(database);
     const folder = mkdtempSync(join(tmpdir(), 'landfall-balancer-'));
     stack.defer(() => rmSync(folder, { recursive: true, force: true }));
-    const nats = stack.use(await startNatsServer({ folder: join(folder, 'nats') }));
+    const nats = await startNatsServer({ folder: join(folder, 'nats') });
     const keyFile = join(folder, 'mesh.key');
     writeFileSync(keyFile, randomBytes(48));
     const signer = new IdentitySigner(readFileSync(keyFile));
@@ -122,6 +128,36 @@ export class TestMesh implements AsyncDisposable {
     this.signer = signer;
     this.env = env;
     this.#stack = stack;
+    this.#stack.defer(() => this.nats[Symbol.asyncDispose]());
+  }
+
+  /** The broker again where it was, with what it had. */
+  async restartNats(): Promise<void> {
+    this.nats = await startNatsServer({ folder: join(this.folder, 'nats'), port: this.nats.port });
+  }
+
+  /** All events of deployments from the stream's beginning, as they come; repeats (by `ce-id`) are left out. */
+  async deploymentEvents(): Promise<DeploymentChanged[]> {
+    const broker = await Broker.connect(this.nats.url, 'test', this.logger);
+    this.#stack.use(broker);
+    const events: DeploymentChanged[] = [];
+    const ids = new Set<string>();
+    const subject = 'landfall.balancer.deployment.changed.v1';
+    const { name } = await broker.manager.consumers.add(EVENT_STREAM, {
+      filter_subject: subject,
+      deliver_policy: 'all',
+      ack_policy: 'none',
+    });
+    const consumer = await broker.js.consumers.get(EVENT_STREAM, name);
+    const messages = await consumer.consume();
+    void (async () => {
+      for await (const message of messages) {
+        const id = message.headers?.get('ce-id') ?? '';
+        if (!ids.has(id)) events.push(fromJsonString(DeploymentChangedSchema, message.string()));
+        ids.add(id);
+      }
+    })().catch(() => {});
+    return events;
   }
 
   /** A balancer in this process. */
@@ -204,10 +240,10 @@ function once1(work: () => Promise<void>): () => Promise<void> {
 }
 
 /** Polls until the condition holds; the test's own time limit ends it. */
-export async function until<T>(condition: () => Promise<T> | T): Promise<NonNullable<T>> {
+export async function until<T>(condition: () => Promise<T> | T): Promise<Exclude<T, false | undefined>> {
   for (;;) {
     const value = await condition();
-    if (value) return value;
+    if (value) return value as Exclude<T, false | undefined>;
     await delay(20);
   }
 }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Database } from '@landfall/common/db/database.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
@@ -40,6 +41,10 @@ export class Fleet {
   readonly #sets = new Map<string, ReplicaSet>();
   /** Deployments whose status is being written. */
   readonly #writing = new Set<string>();
+  /** Control loops and links outlive the calls that set them going, so they belong to none of their traces. */
+  readonly #detached = AsyncLocalStorage.snapshot();
+  /** Begins when all that outlived an earlier balancer is known: until then nothing is missing. */
+  #started = false;
   #stopped = false;
   #resync: NodeJS.Timeout | undefined;
 
@@ -75,6 +80,7 @@ export class Fleet {
       this.#set(tenant, base);
       if (nextBase) this.#set(tenant, nextBase);
     }
+    this.#started = true;
     this.#triggerAll();
     this.#resync = setInterval(() => this.#triggerAll(), config.resyncMs);
     this.#resync.unref();
@@ -163,6 +169,7 @@ export class Fleet {
         config: config.replica,
         runtime,
         store: this.#store,
+        detached: this.#detached,
         rpc,
         logger,
         demand: () => this.#demand(tenant, base),
@@ -174,7 +181,7 @@ export class Fleet {
   }
 
   #setChanged(key: string, tenant: string, base: string): void {
-    if (this.#stopped) return;
+    if (!this.#started || this.#stopped) return;
     for (const row of this.#deployments.values()) {
       if (row.tenant === tenant && (row.base === base || row.nextBase === base)) this.#review(row);
     }

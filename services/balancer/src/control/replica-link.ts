@@ -39,6 +39,7 @@ export class ReplicaLink {
   #healthy = false;
   #stranger = false;
   #silentSinceMs = Date.now();
+  readonly #known = Promise.withResolvers<void>();
   #hurry = Promise.withResolvers<void>();
 
   constructor(options: LinkOptions) {
@@ -64,8 +65,12 @@ export class ReplicaLink {
     return this.#load;
   }
 
-  /** Resolves with the result of one check. */
-  async check(): Promise<boolean> {
+  /** Resolves after the first check. */
+  get known(): Promise<void> {
+    return this.#known.promise;
+  }
+
+  async #check(): Promise<boolean> {
     const { address, rpc, healthTimeoutMs } = this.#options;
     const options = { tls: rpc.tls, timeoutMs: healthTimeoutMs, signal: this.#stopping.signal };
     if (!(await checkHealth(address, 'readiness', options)) || this.#stopping.signal.aborted) return false;
@@ -100,6 +105,7 @@ export class ReplicaLink {
 
   close(): void {
     this.#stopping.abort();
+    this.#known.resolve();
     this.#channel?.close();
   }
 
@@ -121,7 +127,7 @@ export class ReplicaLink {
     const { signal } = this.#stopping;
     const { healthIntervalMs, onHealth } = this.#options;
     for (let failures = 0; !signal.aborted; ) {
-      const answers = await this.check();
+      const answers = await this.#check();
       if (signal.aborted) return;
       failures = answers ? 0 : failures + 1;
       const healthy = answers || (this.#healthy && failures < FAILURES);
@@ -130,6 +136,7 @@ export class ReplicaLink {
         if (!healthy) this.#silentSinceMs = Date.now();
         onHealth();
       }
+      this.#known.resolve();
       const eager = !answers && this.silentMs < EAGER_FOR_MS;
       const pauseMs = eager ? EAGER_MS : healthIntervalMs;
       this.#hurry = Promise.withResolvers<void>();

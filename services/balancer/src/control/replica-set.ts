@@ -8,6 +8,7 @@ import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import type { ReplicaConfig } from '../config.ts';
 import type { ReplicaRow } from '../db/entities.ts';
 import type { ReplicaStore } from '../domain/replica-store.ts';
+import { awaitEnd } from '../runtime/end-replica.ts';
 import type { RunningReplica, Runtime } from '../runtime/runtime.ts';
 import { backoffMs } from './backoff.ts';
 import { planReplicas } from './plan.ts';
@@ -30,6 +31,8 @@ export interface ReplicaSetOptions {
   config: ReplicaConfig;
   runtime: Runtime;
   store: ReplicaStore;
+  /** Runs work outside of whatever call is being answered. */
+  detached: (work: () => void) => void;
   rpc: RpcClientOptions;
   logger: Logger;
   demand: () => Demand;
@@ -46,7 +49,6 @@ interface Slot {
 }
 
 const RETRY_MS = 1000;
-const KILL_AFTER_GRACE_MS = 1000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -79,10 +81,12 @@ export class ReplicaSet {
   /** Takes over a replica that an earlier balancer started. Resolves when it is known whether it answers now. */
   async adopt(row: ReplicaRow, running: RunningReplica): Promise<void> {
     const replica = this.#add(row, running);
-    const answers = await replica.link.check();
+    await replica.link.known;
     if (!row.draining) return;
     // One that still takes requests was not told yet; told twice, a process ends at once.
-    replica.ending = answers ? this.#end(replica, 0) : this.#endLate(replica);
+    replica.ending = replica.link.healthy
+      ? this.#end(replica, 0)
+      : awaitEnd(running, this.#options.config.graceMs);
   }
 
   /** A replica of an earlier balancer that did not outlive it. */
@@ -94,7 +98,9 @@ export class ReplicaSet {
   trigger(): void {
     if (this.#stopped) return;
     this.#again = true;
-    this.#running ??= this.#loop();
+    this.#options.detached(() => {
+      this.#running ??= this.#loop();
+    });
   }
 
   supply(model: string): Supply {
@@ -144,7 +150,13 @@ export class ReplicaSet {
     await Promise.all(replicas.map(({ ending }) => ending));
     for (const { link, row } of replicas) {
       link.close();
-      await this.#deleteRow(row.id);
+      await this.#deleteRow(row.id).catch((error) => {
+        // The next balancer finds that the process is gone.
+        this.#options.logger.warn(
+          { err: error, replica: row.id },
+          'the row of a replica could not be deleted',
+        );
+      });
     }
     this.#replicas.clear();
   }
@@ -350,21 +362,9 @@ export class ReplicaSet {
   }
 
   /** Asks a replica to end and makes sure that it does. */
-  async #end(replica: Replica, noticeMs: number): Promise<void> {
+  async #end({ running }: Replica, noticeMs: number): Promise<void> {
     if (noticeMs > 0) await delay(noticeMs);
-    replica.running.terminate();
-    await this.#endLate(replica);
-  }
-
-  /** Waits for a replica that was asked to end, and kills it after the grace period. */
-  async #endLate({ running }: Replica): Promise<void> {
-    const over = new AbortController();
-    const late = delay(this.#options.config.graceMs + KILL_AFTER_GRACE_MS, true, { signal: over.signal });
-    const isLate = await Promise.race([running.exited.then(() => false), late]);
-    late.catch(() => {});
-    over.abort();
-    if (!isLate) return;
-    running.kill();
-    await running.exited;
+    running.terminate();
+    await awaitEnd(running, this.#options.config.graceMs);
   }
 }

@@ -14,6 +14,8 @@ interface AdapterState {
   problem: string;
 }
 
+const LOADED: AdapterState = { state: 'loaded', failures: 0, notBeforeMs: 0, problem: '' };
+
 /** One replica of a set: its process, what is heard of it, and the adapters it was told to load. */
 export class Replica {
   readonly row: ReplicaRow;
@@ -46,9 +48,9 @@ export class Replica {
     return this.readySinceMs > 0 || this.exit ? EndpointState.FAILED : EndpointState.STARTING;
   }
 
-  /** Whether it can answer for a model at once. */
+  /** Whether it can answer for a model: the base, or an adapter that it was told to load or holds anyway. */
   serves(model: string): boolean {
-    return this.ready && (model === this.row.base || this.#adapters.get(model)?.state === 'loaded');
+    return this.ready && (this.holds(model) || this.#adapters.get(model)?.state === 'loaded');
   }
 
   /** Whether an adapter is in its memory by its own last word; it may have made room for others since it loaded it. */
@@ -80,6 +82,10 @@ export class Replica {
     for (const model of wanted) {
       const known = this.#adapters.get(model);
       if (known && known.state !== 'failed') continue;
+      if (!known && this.holds(model)) {
+        this.#adapters.set(model, LOADED);
+        continue;
+      }
       if (known && known.notBeforeMs > nowMs) nextMs = Math.min(nextMs, known.notBeforeMs);
       else void this.#load(model, known?.failures ?? 0).then(changed);
     }
@@ -90,7 +96,7 @@ export class Replica {
     this.#adapters.set(model, { state: 'loading', failures, notBeforeMs: 0, problem: '' });
     try {
       await this.link.loadAdapter(model);
-      this.#adapters.set(model, { state: 'loaded', failures: 0, notBeforeMs: 0, problem: '' });
+      this.#adapters.set(model, LOADED);
     } catch (error) {
       const told = error instanceof LandfallError ? error.message : 'the call failed';
       this.#adapters.set(model, {

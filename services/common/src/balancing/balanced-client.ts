@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { create, type DescMethod, type Message, type MessageInitShape } from '@bufbuild/protobuf';
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
@@ -13,7 +14,7 @@ import type { Logger } from '../log/logger.ts';
 import { type CallOptions, RpcChannel, type RpcClientOptions } from '../rpc/client.ts';
 import { ChannelPool } from './channel-pool.ts';
 import type { BalancedEndpoint } from './endpoint.ts';
-import { EndpointSet } from './endpoint-set.ts';
+import { EndpointSet, type EndpointSetOptions } from './endpoint-set.ts';
 import { type BalancingTarget, targetName } from './target.ts';
 
 export interface BalancedClientOptions {
@@ -53,6 +54,8 @@ export class BalancedClient implements AsyncDisposable {
   readonly #balancer: RpcChannel;
   readonly #channels: ChannelPool;
   readonly #held = new Map<string, Held>();
+  /** A stream of endpoints serves many calls, so it belongs to the trace of none. */
+  readonly #detached = AsyncLocalStorage.snapshot();
 
   constructor(options: BalancedClientOptions) {
     this.#options = options;
@@ -156,8 +159,8 @@ export class BalancedClient implements AsyncDisposable {
     set.budget.request();
     try {
       for (;;) {
-        const endpoint = await set.acquire(tried, waitUntilMs, signal);
-        const attempt = endpoint.begin();
+        const attempt = await set.acquire(tried, waitUntilMs, signal);
+        const { endpoint } = attempt;
         // An endpoint that hangs is given up when the balancer has noticed, as long as nothing came of it.
         const lost = new AbortController();
         const forget = endpoint.onDown(() => lost.abort());
@@ -227,7 +230,7 @@ export class BalancedClient implements AsyncDisposable {
     const client = this.#balancer.client(BalancerService);
     // The stream outlives the call that opened it, so it is the service's own; calls carry their caller's identity.
     const identity = { subject: `service:${this.#options.service}`, tenant, role: Role.SERVICE };
-    return new EndpointSet({
+    const options: EndpointSetOptions = {
       name: targetName(target),
       watch: (signal) => client.watchEndpoints(target, { identity, signal }),
       connect: (address) => this.#channels.take(address),
@@ -235,7 +238,8 @@ export class BalancedClient implements AsyncDisposable {
       logger: this.#options.logger,
       // The next call asks anew: the deployment may have been made since.
       onRefused: () => this.#held.delete(key),
-    });
+    };
+    return this.#detached(() => new EndpointSet(options));
   }
 }
 

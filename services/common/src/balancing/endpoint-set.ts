@@ -5,7 +5,7 @@ import { cancelled, deadlineExceeded, LandfallError, unavailable } from '../erro
 import type { Logger } from '../log/logger.ts';
 import type { RpcChannel } from '../rpc/client.ts';
 import { RetryBudget } from '../rpc/retry-budget.ts';
-import { BalancedEndpoint } from './endpoint.ts';
+import { type Attempt, BalancedEndpoint } from './endpoint.ts';
 import { lessLoadedOfTwo } from './pick.ts';
 
 export interface EndpointSetOptions {
@@ -60,28 +60,28 @@ export class EndpointSet {
     return this.#endpoints.size;
   }
 
+  /** Ends the stream; calls that still wait for an endpoint fail. */
   close(): void {
     this.#stopping.abort();
+    this.#refusal ??= unavailable(`${this.#options.name} is followed no more; ask again`);
     for (const endpoint of this.#endpoints.values()) this.#drop(endpoint);
+    this.#wake();
   }
 
   /**
    * The less loaded of two random endpoints that answer, other than those tried before where there is a choice;
-   * waits for one until `untilMs` (since 1970).
+   * waits for one until `untilMs` (since 1970). It counts as loaded from this moment on, so that callers who have
+   * waited together do not all run to the same one.
    * @throws LandfallError UNAVAILABLE with RetryInfo when none came up in time; what the balancer says of a target
    * that it does not know; CANCELLED or the signal's own error when it fires.
    */
-  async acquire(
-    tried: ReadonlySet<string>,
-    untilMs: number,
-    signal?: AbortSignal,
-  ): Promise<BalancedEndpoint> {
+  async acquire(tried: ReadonlySet<string>, untilMs: number, signal?: AbortSignal): Promise<Attempt> {
     for (;;) {
       if (signal?.aborted) throw abortError(signal);
       if (this.#refusal) throw this.#refusal;
       const nowMs = Date.now();
       const endpoint = this.#choose(tried, nowMs);
-      if (endpoint) return endpoint;
+      if (endpoint) return endpoint.begin();
       if (nowMs >= untilMs) throw this.#none();
       await this.#change(Math.min(untilMs, this.#nextReturnMs(nowMs)) - nowMs, signal);
     }
@@ -167,7 +167,6 @@ export class EndpointSet {
     this.#refusal = error;
     this.close();
     this.#options.onRefused();
-    this.#wake();
   }
 
   #wake(): void {

@@ -8,6 +8,7 @@ const LONGEST_EJECTION_MS = 30_000;
 
 /** One request on its way to an endpoint. */
 export interface Attempt {
+  readonly endpoint: BalancedEndpoint;
   /** The endpoint has answered: from here on its own reports count the request. */
   reported(load: Load | undefined): void;
   end(): void;
@@ -66,6 +67,7 @@ export class BalancedEndpoint {
       counted = false;
     };
     return {
+      endpoint: this,
       reported: (load) => {
         uncount();
         if (load) this.#load = load;
