@@ -2,7 +2,7 @@ import type { EntityManager } from '@landfall/common/db/database.ts';
 import type { EvaluationResult, SeriesPoint } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { WorkerRoute } from '../../context.ts';
 import { AnswerEntity, PointEntity } from '../../db/entities.ts';
-import { hasEnded, writeProgress, writeResult } from '../../domain/job-reply.ts';
+import { hasEnded, readProgress, writeProgress, writeResult } from '../../domain/job-reply.ts';
 import { changed, checkAttempt, lockJob, noteProgress } from '../../domain/job-transitions.ts';
 import { jobHasEnded } from '../../errors.ts';
 
@@ -15,6 +15,8 @@ export const reportProgressRoute: WorkerRoute<'reportProgress'> =
       checkAttempt(row, attemptId);
       if (hasEnded(row.state)) throw jobHasEnded(jobId, row.state);
       if (progress) {
+        // A job that is taken up again repeats a part of its way; its percentage waits meanwhile.
+        progress.percent = Math.max(progress.percent, readProgress(row).percent);
         row.progress = writeProgress(progress);
         noteProgress(row, progress.stage, progress.step + progress.evaluatedRows);
       }
