@@ -16,6 +16,8 @@ export interface TrainerContext {
   readonly registry: RegistryGateway;
   readonly replicas: ReplicaPool;
   readonly changes: JobChanges;
+  /** Fires when the service stops: streams that would last longer end then. */
+  readonly stopping: AbortSignal;
 }
 
 /** A handler of one method of TrainerService. */

@@ -20,7 +20,7 @@ import type { TrainerContext } from './context.ts';
 import { trainerEntities } from './db/entities.ts';
 import { initialMigration } from './db/migrations/initial.ts';
 import { JobChanges } from './domain/job-changes.ts';
-import { QUEUE } from './domain/job-transitions.ts';
+import { QUEUE } from './domain/queue.ts';
 import { trainerRoutes, workerRoutes } from './routes/routes.ts';
 
 export interface Overrides {
@@ -35,6 +35,7 @@ export class TrainerService implements Service {
   readonly #config: TrainerConfig;
   readonly #logger: Logger;
   readonly #running = new AsyncDisposableStack();
+  readonly #stopping = new AbortController();
 
   static async create(config: TrainerConfig, overrides: Overrides = {}): Promise<TrainerService> {
     return new TrainerService(config, overrides);
@@ -78,6 +79,7 @@ export class TrainerService implements Service {
 
   /** Not ready, running calls end within the grace period, then outbox, broker and database in reverse order. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
     await this.#running.disposeAsync();
   }
 
@@ -96,6 +98,7 @@ export class TrainerService implements Service {
       registry: new RegistryGateway(registry.client(RegistryService), join(config.home, 'cache', 'versions')),
       replicas: new ReplicaPool(balancer.client(BalancerService), rpc, logger),
       changes: new JobChanges(),
+      stopping: this.#stopping.signal,
     };
   }
 }

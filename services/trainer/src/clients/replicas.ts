@@ -20,7 +20,16 @@ const PATIENCE_MS = 60_000;
 const LOAD_TIMEOUT_MS = 60_000;
 const ANSWER_TIMEOUT_MS = 300_000;
 const WATCH_PAUSE_MS = 500;
-const AGAIN = new Set([status.UNAVAILABLE, status.RESOURCE_EXHAUSTED, status.ABORTED, status.CANCELLED]);
+/** Another replica may answer where one is full, stopping, killed in mid-answer, or new and without the adapter. */
+const AGAIN = new Set([
+  status.UNAVAILABLE,
+  status.RESOURCE_EXHAUSTED,
+  status.ABORTED,
+  status.CANCELLED,
+  status.INTERNAL,
+  status.UNKNOWN,
+  status.NOT_FOUND,
+]);
 
 interface Replica {
   address: string;
@@ -105,6 +114,7 @@ export class ReplicaSet implements AsyncDisposable {
         const again = error instanceof LandfallError && AGAIN.has(error.code) && !signal?.aborted;
         if (!again || Date.now() - startMs > PATIENCE_MS) throw error;
         excluded = replica.address;
+        replica.loaded.delete(adapter);
         await delay(error.retryAfterMs ?? 200, undefined, signal ? { signal } : {});
       }
     }

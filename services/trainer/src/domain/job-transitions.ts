@@ -8,9 +8,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { JobEntity, type JobRow } from '../db/entities.ts';
 import { jobHasEnded, jobNotFound, staleAttempt } from '../errors.ts';
 import { hasEnded } from './job-reply.ts';
-
-/** Stream and subject of the queue that hands jobs to workers. Outside `landfall.`: tasks are no events. */
-export const QUEUE = { stream: 'LANDFALL_TRAINER_JOBS', subject: 'landfall-work.trainer.jobs' } as const;
+import { QUEUE } from './queue.ts';
 
 /** Attempts in a row that may end without getting further before the job is given up. */
 const MAX_IDLE_ATTEMPTS = 25;

@@ -1,9 +1,11 @@
+import { unavailable } from '@landfall/common/errors/errors.ts';
 import type { Route } from '../context.ts';
 import { hasEnded, jobReply } from '../domain/job-reply.ts';
 import { findJob } from '../domain/job-transitions.ts';
 
-export const watchJob: Route<'watchJob'> = ({ database, changes }) =>
-  async function* ({ id }, { identity, signal }) {
+export const watchJob: Route<'watchJob'> = ({ database, changes, stopping }) =>
+  async function* ({ id }, { identity, signal: caller }) {
+    const signal = AbortSignal.any([caller, stopping]);
     const sent = { revision: -1, loss: 0, learningRate: 0 };
     while (!signal.aborted) {
       // Asked for before the look, so that a change between look and wait is not missed.
@@ -23,4 +25,5 @@ export const watchJob: Route<'watchJob'> = ({ database, changes }) =>
       }
       await change;
     }
+    if (stopping.aborted) throw unavailable('the service is stopping; watch again');
   };

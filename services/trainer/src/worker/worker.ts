@@ -19,7 +19,7 @@ import { WorkerService } from '@landfall/proto/landfall/trainer/v1/worker_servic
 import { RegistryGateway } from '../clients/registry.ts';
 import { ReplicaPool } from '../clients/replicas.ts';
 import type { WorkerConfig } from '../config.ts';
-import { QUEUE } from '../domain/job-transitions.ts';
+import { QUEUE } from '../domain/queue.ts';
 import { TrainingError } from '../engine/train/errors.ts';
 import { trainerIdentity } from '../identity.ts';
 import { Attempt, AttemptStopped } from './attempt.ts';
