@@ -1,20 +1,62 @@
-import type * as grpc from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
+import * as grpc from '@grpc/grpc-js';
+import { service } from 'grpc-health-check';
 
-/** grpc.health.v1: '' says that the process lives, 'readiness' that it takes calls. */
+interface Watch {
+  name: string;
+  call: grpc.ServerWritableStream<{ service: string }, { status: string }>;
+}
+
+/**
+ * grpc.health.v1: '' says that the process lives, 'readiness' that it takes calls. Unlike grpc-health-check's own
+ * implementation it can end its watches, which would hold a drain.
+ */
 export class Health {
-  readonly #health = new HealthImplementation({ '': 'SERVING', readiness: 'NOT_SERVING' });
+  readonly #serving = new Map([
+    ['', true],
+    ['readiness', false],
+  ]);
+  readonly #watches = new Set<Watch>();
 
   set(name: 'readiness', serving: boolean): void {
-    this.#health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
+    if (this.#serving.get(name) === serving) return;
+    this.#serving.set(name, serving);
+    for (const watch of this.#watches) if (watch.name === name) watch.call.write(this.#status(name));
   }
 
   addTo(server: grpc.Server): void {
-    this.#health.addToServer(server);
+    server.addService(service, {
+      check: (
+        call: grpc.ServerUnaryCall<{ service: string }, unknown>,
+        done: grpc.sendUnaryData<unknown>,
+      ) => {
+        const name = call.request.service;
+        if (this.#serving.has(name)) done(null, this.#status(name));
+        else done({ code: grpc.status.NOT_FOUND, details: "ask for '' (liveness) or 'readiness'" });
+      },
+      watch: (call: Watch['call']) => {
+        const watch = { name: call.request.service, call };
+        this.#watches.add(watch);
+        call.once('cancelled', () => this.#watches.delete(watch));
+        call.write(this.#status(watch.name));
+      },
+      list: (_call: unknown, done: grpc.sendUnaryData<unknown>) => {
+        const statuses = Object.fromEntries(
+          [...this.#serving.keys()].map((name) => [name, this.#status(name)]),
+        );
+        done(null, { statuses });
+      },
+    });
   }
 
-  /** Says NOT_SERVING for all. */
+  /** Ends all watches. */
   end(): void {
-    this.#health.setStatus('', 'NOT_SERVING');
+    for (const { call } of this.#watches) call.end();
+    this.#watches.clear();
+  }
+
+  #status(name: string): { status: string } {
+    const serving = this.#serving.get(name);
+    if (serving === undefined) return { status: 'SERVICE_UNKNOWN' };
+    return { status: serving ? 'SERVING' : 'NOT_SERVING' };
   }
 }

@@ -1,49 +1,106 @@
 import type { status } from '@grpc/grpc-js';
-import { type Attributes, metrics } from '@opentelemetry/api';
+import { type Attributes, type Histogram, type MetricOptions, metrics } from '@opentelemetry/api';
 
-const meter = metrics.getMeter('landfall');
-const seconds = (name: string, description: string, boundaries: number[]) =>
-  meter.createHistogram(name, { unit: 's', description, advice: { explicitBucketBoundaries: boundaries } });
+/**
+ * A histogram that can be made when its module is loaded. OpenTelemetry's API binds an instrument for good to the
+ * provider of that moment, and modules are loaded before a service has set up its telemetry.
+ */
+class LateHistogram {
+  readonly #name: string;
+  readonly #options: MetricOptions;
+  #histogram: Histogram;
 
-const rpcDuration = seconds(
+  constructor(name: string, options: MetricOptions) {
+    this.#name = name;
+    this.#options = options;
+    this.#histogram = this.#make();
+  }
+
+  #make(): Histogram {
+    return metrics.getMeter('landfall').createHistogram(this.#name, this.#options);
+  }
+
+  bind(): void {
+    this.#histogram = this.#make();
+  }
+
+  record(value: number, attributes?: Attributes): void {
+    this.#histogram.record(value, attributes);
+  }
+}
+
+const histograms: LateHistogram[] = [];
+
+function histogram(name: string, unit: string, description: string, boundaries: number[]): LateHistogram {
+  const made = new LateHistogram(name, {
+    unit,
+    description,
+    advice: { explicitBucketBoundaries: boundaries },
+  });
+  histograms.push(made);
+  return made;
+}
+
+/** Hands all figures to the provider that is registered now. */
+export function bindMetrics(): void {
+  for (const each of histograms) each.bind();
+}
+
+const rpcDuration = histogram(
   'rpc.server.duration',
+  's',
   'Duration of incoming calls',
   [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
 );
 
-/** Attributes by method and code, made once: a call on the hot path allocates none. */
-const rpcAttributes = new Map<string, Attributes>();
+/** What the figures of a call are filed under. */
+interface MeasuredRoute {
+  service: string;
+  method: { name: string };
+}
 
-export function rpcServerDuration(value: number, service: string, method: string, code: status): void {
-  const key = `${service}/${method}/${code}`;
-  let attributes = rpcAttributes.get(key);
-  if (!attributes) {
-    attributes = { 'rpc.service': service, 'rpc.method': method, 'rpc.grpc.status_code': code };
-    rpcAttributes.set(key, attributes);
+/** Attributes by route and code, made once: a call on the hot path allocates none. */
+const rpcAttributes = new WeakMap<MeasuredRoute, Attributes[]>();
+
+/** @param value seconds from the call's arrival to its end */
+export function rpcServerDuration(value: number, route: MeasuredRoute, code: status): void {
+  let byCode = rpcAttributes.get(route);
+  if (!byCode) {
+    byCode = [];
+    rpcAttributes.set(route, byCode);
   }
-  rpcDuration.record(value, attributes);
+  byCode[code] ??= {
+    'rpc.service': route.service,
+    'rpc.method': route.method.name,
+    'rpc.grpc.status_code': code,
+  };
+  rpcDuration.record(value, byCode[code]);
 }
 
 /** OpenTelemetry's GenAI metrics, by their names in the semantic conventions. */
 export const genAi = {
-  requestDuration: seconds(
+  requestDuration: histogram(
     'gen_ai.server.request.duration',
+    's',
     'Duration of a generation',
     [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92],
   ),
-  timeToFirstToken: seconds(
+  timeToFirstToken: histogram(
     'gen_ai.server.time_to_first_token',
+    's',
     'From arrival to the first token',
     [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
   ),
-  timePerOutputToken: seconds(
+  timePerOutputToken: histogram(
     'gen_ai.server.time_per_output_token',
+    's',
     'Between tokens after the first',
     [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5],
   ),
-  tokenUsage: meter.createHistogram('gen_ai.client.token.usage', {
-    unit: '{token}',
-    description: 'Tokens of a generation, input and output apart',
-    advice: { explicitBucketBoundaries: [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536] },
-  }),
+  tokenUsage: histogram(
+    'gen_ai.client.token.usage',
+    '{token}',
+    'Tokens of a generation, input and output apart',
+    [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536],
+  ),
 };
