@@ -261,6 +261,13 @@ describe('the trainer', () => {
     });
     expect(done.state).toBe(JobState.CANCELLED);
     expect(done.progress!.step).toBeLessThan(1000);
+
+    // The same worker goes on with the next job, whose rows leave nothing to learn within so few tokens.
+    const masked = await trainer.createJob({ spec: spec('masked', { config: { ...CONFIG, maxLength: 8 } }) });
+    const failed = await follow(masked.job!.id);
+    expect(failed.state).toBe(JobState.FAILED);
+    expect(failed.failure).toMatch(/no row has a label left to learn: .*23 no_label \(rows 1, 2, 3/);
+    expect(failed.outputVersion).toBe('');
   });
 
   it('gives a job to the newest attempt and refuses older ones', async (t) => {

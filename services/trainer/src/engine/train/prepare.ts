@@ -35,8 +35,7 @@ const ROWS_NAMED = 10;
  */
 export async function prepareData(options: PrepareOptions): Promise<PreparedData> {
   const checked = await checkFolder(options.datasetFolder);
-  const report = new IssueReport();
-  for (const { row, code, message } of checked.report.issues) report.add(row, code, message);
+  const { report } = checked;
   const refuse = (why: string) => new TrainingError('data', `${why}: ${report.summary(ROWS_NAMED)}`);
   if (checked.examples.length === 0) throw refuse('the data has no usable row');
   if (isOnlyDuplicates(checked)) throw refuse('all rows of the data are the same');
@@ -51,9 +50,9 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
     const encoded = templates.map((template) =>
       encodeExample(example, template, tokenizer, options.maxLength, issues),
     );
-    // Cut in one template is cut: said once a row.
-    const [first] = issues.issues;
-    if (first) report.add(first.row, issues.issues.at(-1)!.code, issues.issues.at(-1)!.message);
+    // Said once a row, whatever the number of templates: without a label is worse than cut, and comes last.
+    const worst = issues.issues.at(-1);
+    if (worst) report.add(worst.row, worst.code, worst.message);
     if (encoded.every((sequence) => sequence !== undefined)) rows.push(encoded);
   }
   if (rows.length === 0) throw refuse('no row has a label left to learn');
