@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { readLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
 import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
+import type { ModelConfig } from '@landfall/graph/models/config.ts';
 import { AdamW, linearSchedule } from '@landfall/graph/training/optimizer.ts';
 import { type TrainableSpec, TrainingGraph } from '@landfall/graph/training/trainer.ts';
 import { optimiserStep } from '@landfall/trainer/engine/train/step.ts';
@@ -60,6 +62,7 @@ export async function trainingCase({ folder, file }: { folder: string; file: str
     for (const [name, { data }] of readTensors(path.join(folder, 'final.safetensors'))) {
       differences.addAll('final', parameters.get(name)?.data ?? [], data, TENSOR);
     }
+    comparePeft(folder, checkpoint.config, spec, parameters, differences);
     if (probe) {
       const loss = await graph.loss(probe, parameters);
       differences.add('probe', Math.abs(loss - expected.probe!.loss), LOSS);
@@ -93,6 +96,21 @@ async function train(
     differences.addAll('loss', losses, wanted.losses, LOSS);
     differences.add('grad_norm', Math.abs(gradNorm / wanted.grad_norm - 1), NORM);
     differences.add('lr', Math.abs(learningRate - wanted.lr), RATE);
+  }
+}
+
+/** The folder that peft has written is read as the adapter that was trained. */
+function comparePeft(
+  folder: string,
+  model: ModelConfig,
+  { method }: TrainableSpec,
+  parameters: ReadonlyMap<string, NamedTensor>,
+  differences: Differences,
+): void {
+  const saved = path.join(folder, 'peft');
+  if (method !== 'lora' || !existsSync(saved)) return;
+  for (const [name, { data }] of readLoraAdapter(saved, model).tensors) {
+    differences.addAll('peft', parameters.get(name)?.data ?? [], data, TENSOR);
   }
 }
 
