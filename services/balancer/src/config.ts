@@ -63,7 +63,7 @@ export function readConfig(env: Env): BalancerConfig {
       startTimeoutMs: integerVar(env, 'LANDFALL_REPLICA_START_TIMEOUT_MS', 600_000, 1000, 86_400_000),
       unresponsiveMs: integerVar(env, 'LANDFALL_REPLICA_UNRESPONSIVE_MS', 15_000, 500, 3_600_000),
       healthIntervalMs: integerVar(env, 'LANDFALL_REPLICA_HEALTH_INTERVAL_MS', 500, 50, 60_000),
-      healthTimeoutMs: 1000,
+      healthTimeoutMs: 1500,
       firstBackoffMs: 250,
       longestBackoffMs: 30_000,
       stableMs: integerVar(env, 'LANDFALL_REPLICA_STABLE_MS', 60_000, 0, 3_600_000),

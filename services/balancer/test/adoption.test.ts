@@ -2,12 +2,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { DeploymentState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readConfig } from '../src/config.ts';
 import type { ReplicaRow } from '../src/db/entities.ts';
 import { ReplicaStore } from '../src/domain/replica-store.ts';
 import { openDatabase } from '../src/service.ts';
 import { ADAPTER, BASE, isAlive, type TestBalancer, TestMesh, until } from './mesh.ts';
+
+// Processes are started and waited for; on a busy machine each takes seconds.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 let mesh: TestMesh | undefined;
 

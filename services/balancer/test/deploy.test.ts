@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import { DeploymentState, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import {
   ADAPTER,
   BASE,
@@ -15,6 +15,9 @@ import {
   until,
   WRONG,
 } from './mesh.ts';
+
+// Processes are started and waited for; on a busy machine each takes seconds.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 let mesh: TestMesh | undefined;
 let balancer: TestBalancer;

@@ -1,8 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { DeploymentState, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { BASE, isAlive, type TestBalancer, TestMesh, until } from './mesh.ts';
+
+// Processes are started and waited for; on a busy machine each takes seconds.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 let mesh: TestMesh | undefined;
 

@@ -1,8 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import { DeploymentState, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { ADAPTER, ADAPTER_2, BASE, isAlive, OTHER_BASE, type TestBalancer, TestMesh, until } from './mesh.ts';
+
+// Processes are started and waited for; on a busy machine each takes seconds.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 let mesh: TestMesh | undefined;
 let balancer: TestBalancer;
@@ -20,7 +23,7 @@ const settled = (name: string) =>
     return now.state === DeploymentState.READY && now;
   });
 
-/** Calls without a pause until it is told to stop; resolves with the models that answered and what failed. */
+/** Calls without a pause until it is told to stop; notes the models that answered and what failed. */
 function keepCalling(deployment: string) {
   const calls = mesh!.balanced(balancer.address);
   const over = new AbortController();
@@ -38,17 +41,17 @@ function keepCalling(deployment: string) {
     }
   };
   const callers = Promise.all([caller(), caller(), caller()]);
-  return async () => {
+  const stop = async () => {
     over.abort();
     await callers;
-    return { models, failures };
   };
+  return { models, failures, stop };
 }
 
 test('replicas go up and down under load, and no call fails', async (t) => {
   if (!mesh) return t.skip();
   await balancer.client.deploy({ name: 'scaled', model: BASE, replicas: 1, waitReady: true });
-  const stopCalling = keepCalling('scaled');
+  const { models, failures, stop } = keepCalling('scaled');
   const more = await balancer.client.updateDeployment({ name: 'scaled', replicas: 3 });
   expect(more.deployment).toMatchObject({ replicas: 3, state: DeploymentState.PROGRESSING });
   const grown = await settled('scaled');
@@ -56,7 +59,7 @@ test('replicas go up and down under load, and no call fails', async (t) => {
   await balancer.client.updateDeployment({ name: 'scaled', replicas: 1 });
   const pids = grown.endpoints.map(({ pid }) => Number(pid));
   await until(() => pids.filter(isAlive).length === 1);
-  const { models, failures } = await stopCalling();
+  await stop();
   console.log(`up to 3 replicas and down to 1 under load: ${models.length} calls, ${failures.length} failed`);
   expect(failures).toEqual([]);
   await balancer.client.stopDeployment({ name: 'scaled' });
@@ -66,7 +69,7 @@ test('a new adapter of the same base takes over without a start, and the old one
   if (!mesh) return t.skip();
   const { deployment } = await balancer.client.deploy({ name: 'tuned', model: ADAPTER, waitReady: true });
   const [replica] = deployment!.endpoints;
-  const stopCalling = keepCalling('tuned');
+  const { models, failures, stop } = keepCalling('tuned');
   await balancer.client.updateDeployment({ name: 'tuned', model: ADAPTER_2 });
   const after = await until(async () => {
     const now = await settled('tuned');
@@ -74,7 +77,8 @@ test('a new adapter of the same base takes over without a start, and the old one
   });
   expect(after.endpoints.map(({ id }) => id)).toEqual([replica!.id]);
   await until(() => mesh!.log(replica!.id).includes(`{"unloadAdapter":"${ADAPTER}"}`));
-  const { models, failures } = await stopCalling();
+  await until(() => models.includes(ADAPTER_2));
+  await stop();
   expect(failures).toEqual([]);
   expect([...new Set(models)]).toEqual([ADAPTER, ADAPTER_2]);
   await balancer.client.stopDeployment({ name: 'tuned' });
@@ -84,7 +88,7 @@ test('a model of another base takes over when its replicas answer; the old ones 
   if (!mesh) return t.skip();
   const { deployment } = await balancer.client.deploy({ name: 'moved', model: BASE, waitReady: true });
   const old = Number(deployment!.endpoints[0]!.pid);
-  const stopCalling = keepCalling('moved');
+  const { models, failures, stop } = keepCalling('moved');
   const moving = await balancer.client.updateDeployment({ name: 'moved', model: OTHER_BASE });
   expect(moving.deployment).toMatchObject({ model: BASE, state: DeploymentState.PROGRESSING });
   const after = await until(async () => {
@@ -93,7 +97,8 @@ test('a model of another base takes over when its replicas answer; the old ones 
   });
   expect(after.base).toBe(OTHER_BASE);
   await until(() => !isAlive(old));
-  const { models, failures } = await stopCalling();
+  await until(() => models.includes(OTHER_BASE));
+  await stop();
   expect(failures).toEqual([]);
   expect([...new Set(models)]).toEqual([BASE, OTHER_BASE]);
   await balancer.client.stopDeployment({ name: 'moved' });
@@ -115,10 +120,10 @@ test('a watcher sees whole lists with growing revisions, at most four a second, 
   })();
   watching.catch(() => {});
   await settled('watched');
-  const stopCalling = keepCalling('watched');
+  const { stop } = keepCalling('watched');
   await until(() => lists.some(({ running }) => running > 0));
   await delay(1000);
-  await stopCalling();
+  await stop();
   const perSecond = lists.map(
     ({ ms }) => lists.filter((each) => each.ms >= ms && each.ms < ms + 1000).length,
   );

@@ -21,6 +21,8 @@ export interface LinkOptions {
 
 /** Checks in a row that must fail before a replica that answered counts as not answering. */
 const FAILURES = 2;
+/** How late a timer may be on a machine that is merely busy. */
+const OWN_DELAY_MS = 500;
 /** A replica that does not answer yet is asked more often, for a while. */
 const EAGER_MS = 100;
 const EAGER_FOR_MS = 15_000;
@@ -127,9 +129,13 @@ export class ReplicaLink {
     const { signal } = this.#stopping;
     const { healthIntervalMs, onHealth } = this.#options;
     for (let failures = 0; !signal.aborted; ) {
+      const startMs = performance.now();
       const answers = await this.#check();
       if (signal.aborted) return;
-      failures = answers ? 0 : failures + 1;
+      const lateMs = performance.now() - startMs - this.#options.healthTimeoutMs;
+      if (answers) failures = 0;
+      // A check that took longer than its own time limit tells of this process's want of time, not of the replica's.
+      else if (lateMs < OWN_DELAY_MS) failures++;
       const healthy = answers || (this.#healthy && failures < FAILURES);
       if (healthy !== this.#healthy || this.#stranger) {
         this.#healthy = healthy;

@@ -154,12 +154,19 @@ export class EndpointSet {
         this.#endpoints.set(endpoint.id, new BalancedEndpoint(endpoint, channel));
       }
     }
+    for (const endpoint of this.#endpoints.values()) if (endpoint.failed) this.#giveUp(endpoint);
     this.#wake();
+  }
+
+  /** Lets calls that wait for an endpoint go elsewhere, where there is somewhere: a busy one may still answer them. */
+  #giveUp(endpoint: BalancedEndpoint): void {
+    const others = [...this.#endpoints.values()].some((each) => each !== endpoint && each.takesRequests);
+    if (others) endpoint.giveUp();
   }
 
   #drop(endpoint: BalancedEndpoint): void {
     this.#endpoints.delete(endpoint.id);
-    endpoint.down();
+    this.#giveUp(endpoint);
     this.#options.disconnect(endpoint.address);
   }
 

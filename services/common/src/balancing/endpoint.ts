@@ -42,11 +42,15 @@ export class BalancedEndpoint {
     this.#load = load ?? this.#load;
     this.#weight = weight > 0 ? weight : 1;
     this.adapterLoaded = adapterLoaded;
-    if (state === EndpointState.FAILED) this.down();
   }
 
   get takesRequests(): boolean {
     return this.#state === EndpointState.READY;
+  }
+
+  /** The balancer has found that it does not answer. */
+  get failed(): boolean {
+    return this.#state === EndpointState.FAILED;
   }
 
   /** Milliseconds since 1970 before which it is left alone; 0 for none. */
@@ -88,13 +92,13 @@ export class BalancedEndpoint {
     this.#ejectedUntilMs = Date.now() + ms * (0.75 + Math.random() / 2);
   }
 
-  /** Calls back when the balancer says that it does not answer, or that it is gone. Returns how to stop listening. */
+  /** Calls back when it does not answer or is gone, and another one does. Returns how to stop listening. */
   onDown(listener: () => void): () => void {
     this.#onDown.add(listener);
     return () => this.#onDown.delete(listener);
   }
 
-  down(): void {
+  giveUp(): void {
     for (const listener of [...this.#onDown]) listener();
   }
 }
