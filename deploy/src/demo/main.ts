@@ -125,8 +125,10 @@ async function main(): Promise<void> {
     const env = { ...config.environment, LANDFALL_GATEWAY_PORT: String(config.gatewayPort) };
     return LauncherProcess.start(home, env, () => {});
   });
-  // Ctrl-C ends the demo's mesh too; a second one ends at once.
-  process.once('SIGINT', () => void launcher.stop().then(() => process.exit(130)));
+  // The demo's mesh ends with the demo, however that ends.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void launcher.stop().then(() => process.exit(130)));
+  }
   let result: DemoResult;
   try {
     result = await run(launcher, steps, screen);

@@ -13,6 +13,10 @@ export const BASE_MODEL = 'landfall-chat-mini';
 export const TUNED_MODEL = 'medical-qa';
 export const REPLICAS = 2;
 
+/** The demo's prompts: one with variables, one that asks for steps first. */
+const CONSULTATION = '你是一名{department}医生。请回答患者的问题:{question}';
+const STEP_BY_STEP = '{question}\n请先一步一步思考,再给出答案。';
+
 const dataFolder = join(repositoryRoot, 'deploy/demo/data');
 
 /** Imports the base model, which lies under the registry's import root. */
@@ -106,7 +110,11 @@ export async function startJob(
       baseModel: base,
       trainDataset,
       method: advice.method,
-      config: advice.config,
+      // The rows are asked plainly and in the wordings of the prompts that will be made of the result.
+      config: {
+        ...advice.config!,
+        instructionTemplates: ['chat', CONSULTATION.replace('{department}', '全科'), STEP_BY_STEP],
+      },
       evaluation: { dataset: validationDataset, includeBase: true },
       outputModel: TUNED_MODEL,
     },
@@ -183,7 +191,7 @@ export async function createPrompts({ prompt }: MeshClients, screen: Screen): Pr
     description: '以科室医生的身份回答患者的问题',
     task: PromptTask.GENERATION,
     draft: {
-      messages: [{ role: 'user', template: '你是一名{department}医生。请回答患者的问题:{question}' }],
+      messages: [{ role: 'user', template: CONSULTATION }],
       variables: [
         question,
         { name: 'department', type: VariableType.STRING, description: '科室', maxLength: 20 },
@@ -199,7 +207,7 @@ export async function createPrompts({ prompt }: MeshClients, screen: Screen): Pr
     description: '先思考,再回答',
     task: PromptTask.CHAIN_OF_THOUGHT,
     draft: {
-      messages: [{ role: 'user', template: '{question}\n请先一步一步思考,再给出答案。' }],
+      messages: [{ role: 'user', template: STEP_BY_STEP }],
       variables: [question],
       changeLog: 'first version',
     },

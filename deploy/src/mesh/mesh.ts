@@ -75,6 +75,11 @@ export class Mesh extends EventEmitter {
     return { gateway: `http://127.0.0.1:${this.#ports.gateway}`, apiKey, nats: this.#natsUrl };
   }
 
+  /** Port by service name. */
+  get ports(): Readonly<Record<string, number>> {
+    return this.#ports;
+  }
+
   /** Process id by service name, of what runs now. */
   get processes(): Record<string, number> {
     const running = [...this.#supervisors].filter(([, s]) => s.mark !== undefined);

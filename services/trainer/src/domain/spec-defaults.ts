@@ -4,20 +4,25 @@ import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
 import { targetedModules } from '@landfall/graph/training/lora.ts';
 import { type TrainingConfig, TrainingConfigSchema } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
-import { advisedEpochs, advisedWarmup, LORA_DEFAULTS } from '../engine/advice/settings.ts';
+import {
+  advisedEpochs,
+  advisedLearningRate,
+  advisedWarmup,
+  LORA_DEFAULTS,
+} from '../engine/advice/settings.ts';
 import { totalSteps } from '../engine/data/sampler.ts';
 import { parseTemplates } from '../engine/data/template.ts';
 
 /** The settings that are advised for so many rows. */
 export function advisedConfig(model: ModelConfig, rows: number, chat: boolean): TrainingConfig {
-  const { rank, alphaFactor, targetModules, learningRate, batchSize, maxGradNorm } = LORA_DEFAULTS;
+  const { rank, alphaFactor, targetModules, batchSize, maxGradNorm } = LORA_DEFAULTS;
   const epochs = advisedEpochs(rows);
   const shape = { rows, epochs, batchSize, gradientAccumulationSteps: 1, seed: 0n };
   return create(TrainingConfigSchema, {
     rank,
     loraAlpha: rank * alphaFactor,
     targetModules: [...targetModules],
-    learningRate,
+    learningRate: advisedLearningRate(model.hiddenSize),
     epochs,
     batchSize,
     gradientAccumulationSteps: 1,

@@ -1,0 +1,21 @@
+/**
+ * `npm run bench -- NAME [options]`: measures, and compares two things in one run. Prints a line a figure
+ * (`NAME.figure value unit`), a line a comparison (`ratio NAME.what value (ours=..., peer=..., unit)`), and all of it
+ * as JSON on the last line.
+ */
+import { Report } from './report.ts';
+
+const BENCHES: Record<string, () => Promise<{ run(report: Report, args: string[]): Promise<void> }>> = {
+  mesh: () => import('./mesh.ts'),
+};
+
+const [name = '', ...args] = process.argv.slice(2);
+const load = BENCHES[name];
+if (!load) {
+  process.stderr.write(`npm run bench -- NAME; NAME is one of: ${Object.keys(BENCHES).join(', ')}\n`);
+  process.exitCode = 1;
+} else {
+  const report = new Report(name);
+  await (await load()).run(report, args);
+  report.end();
+}
