@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { addressVar, booleanVar, ConfigError, type Env, integerVar, stringVar } from './env.ts';
+import { addressVar, ConfigError, type Env, integerVar, stringVar, urlVar } from './env.ts';
+import { readLifecycleConfig } from './lifecycle-config.ts';
 
 /** Certificate, key and authority in PEM; with mutual TLS the peer's certificate must be signed by the authority. */
 export interface TlsConfig {
@@ -29,7 +30,7 @@ export interface ServiceConfig {
   graceMs: number;
   /** Port of the Prometheus endpoint on loopback; 0 takes a free one, -1 has none. */
   metricsPort: number;
-  /** Whether to wait for the parent's `disconnect` and end with it. */
+  /** Whether the process ends when the one that started it does. */
   endWithParent: boolean;
 }
 
@@ -51,10 +52,24 @@ function readNamed(name: string, file: string): Buffer {
   }
 }
 
+const SHORTEST_MESH_KEY = 32;
+
+function readMeshKey(env: Env): Buffer {
+  const name = 'LANDFALL_MESH_KEY_FILE';
+  const key = readNamed(name, stringVar(env, name));
+  if (key.length < SHORTEST_MESH_KEY) {
+    throw new ConfigError(
+      name,
+      `names a file of ${key.length} bytes; a mesh key has at least ${SHORTEST_MESH_KEY} random ones`,
+    );
+  }
+  return key;
+}
+
 /**
  * The part of a service's configuration that all share: LANDFALL_HOME, LANDFALL_LISTEN, LANDFALL_NATS_URL,
  * LANDFALL_DATABASE_URL, LANDFALL_MESH_KEY_FILE, LANDFALL_LOG_LEVEL, LANDFALL_TLS_CERT/KEY/CA,
- * LANDFALL_GRACE_MS, LANDFALL_METRICS_PORT.
+ * LANDFALL_GRACE_MS, LANDFALL_METRICS_PORT, LANDFALL_END_WITH_PARENT.
  * @throws ConfigError that names the variable.
  */
 export function readServiceConfig(name: string, env: Env): ServiceConfig {
@@ -63,12 +78,10 @@ export function readServiceConfig(name: string, env: Env): ServiceConfig {
     home: join(stringVar(env, 'LANDFALL_HOME', '.landfall'), name),
     listen: addressVar(env, 'LANDFALL_LISTEN', '127.0.0.1:0'),
     natsUrl: stringVar(env, 'LANDFALL_NATS_URL', 'nats://127.0.0.1:4222'),
-    databaseUrl: env.LANDFALL_DATABASE_URL ?? '',
-    meshKey: readNamed('LANDFALL_MESH_KEY_FILE', stringVar(env, 'LANDFALL_MESH_KEY_FILE')),
-    logLevel: stringVar(env, 'LANDFALL_LOG_LEVEL', 'info'),
+    databaseUrl: urlVar(env, 'LANDFALL_DATABASE_URL', '', ['postgres', 'postgresql']),
+    meshKey: readMeshKey(env),
     tls: readTls(env),
-    graceMs: integerVar(env, 'LANDFALL_GRACE_MS', 10_000, 0, 3_600_000),
     metricsPort: integerVar(env, 'LANDFALL_METRICS_PORT', 0, -1, 65_535),
-    endWithParent: booleanVar(env, 'LANDFALL_END_WITH_PARENT', false),
+    ...readLifecycleConfig(env),
   };
 }

@@ -72,3 +72,5 @@ export const dataLoss = factory(status.DATA_LOSS);
 export const deadlineExceeded = factory(status.DEADLINE_EXCEEDED);
 export const cancelled = factory(status.CANCELLED);
 export const unimplemented = factory(status.UNIMPLEMENTED);
+/** For a fault of ours whose message may leave; anything that is no LandfallError leaves as "internal error" anyway. */
+export const internal = factory(status.INTERNAL);

@@ -26,6 +26,7 @@ interface Minted {
 export class IdentitySigner {
   readonly #key: Uint8Array;
   readonly #minted = new LRUCache<string, Minted>({ max: 10_000 });
+  readonly #signing = new Map<string, Promise<string>>();
   readonly #verified = new LRUCache<string, { identity: Identity; expiresMs: number }>({ max: 10_000 });
 
   /** @param key at least 32 bytes, the same for all services of a mesh */
@@ -36,10 +37,17 @@ export class IdentitySigner {
 
   /** A token for an identity, valid for a few minutes. */
   mint(identity: Identity): string | Promise<string> {
-    const cacheKey = `${identity.role}\n${identity.tenant}\n${identity.subject}`;
+    // The length keeps a tenant and a subject apart, whatever they hold.
+    const cacheKey = `${identity.role} ${identity.tenant.length} ${identity.tenant} ${identity.subject}`;
     const known = this.#minted.get(cacheKey);
     if (known && known.expiresMs - Date.now() > MARGIN_MS) return known.token;
-    return this.#sign(identity, cacheKey);
+    // Of many calls at once that need a new token one signs.
+    let signing = this.#signing.get(cacheKey);
+    if (!signing) {
+      signing = this.#sign(identity, cacheKey).finally(() => this.#signing.delete(cacheKey));
+      this.#signing.set(cacheKey, signing);
+    }
+    return signing;
   }
 
   async #sign(identity: Identity, cacheKey: string): Promise<string> {

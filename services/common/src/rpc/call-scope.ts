@@ -4,7 +4,6 @@ import {
   propagation,
   ROOT_CONTEXT,
   type Span,
-  SpanKind,
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';

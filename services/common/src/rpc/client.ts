@@ -10,13 +10,14 @@ import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobu
 import * as grpc from '@grpc/grpc-js';
 import { context as otel, propagation } from '@opentelemetry/api';
 import type { TlsConfig } from '../config/service-config.ts';
-import { LandfallError } from '../errors/errors.ts';
+import { cancelled, LandfallError } from '../errors/errors.ts';
 import { errorFromStatus } from '../errors/status-details.ts';
 import type { Identity } from '../identity/identity.ts';
 import { IDENTITY_KEY, type IdentitySigner } from '../identity/signer.ts';
 import type { CallContext } from './call-context.ts';
 import { channelCredentials } from './credentials.ts';
 import { grpcDefinition } from './definition.ts';
+import { pump } from './pump.ts';
 import { RetryBudget } from './retry-budget.ts';
 
 export interface RpcClientOptions {
@@ -24,6 +25,8 @@ export interface RpcClientOptions {
   tls?: TlsConfig | undefined;
   /** Who calls where a call names nobody: the service itself. */
   identity?: Identity;
+  /** Compresses requests; worth it for text over a network, not on one machine. grpc-js answers uncompressed. */
+  compression?: 'gzip';
 }
 
 export interface CallOptions {
@@ -34,6 +37,10 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** Milliseconds; never beyond the context's deadline. Unary calls get 30,000 without. */
   timeoutMs?: number;
+  /** More metadata, by lower-case keys. */
+  metadata?: Readonly<Record<string, string>>;
+  /** Most attempts of a call that may be repeated (default 3); 1 for callers who take another server instead. */
+  attempts?: number;
 }
 
 type Init<M extends DescMethod> = MessageInitShape<M['input']>;
@@ -54,6 +61,19 @@ export type RpcClient<S extends DescService> = { [K in keyof S['method']]: CallF
 const setter = { set: (metadata: grpc.Metadata, key: string, value: string) => metadata.set(key, value) };
 const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_ATTEMPTS = 3;
+const GZIP = 2;
+
+type ReadableCall = AsyncIterable<Message> & {
+  cancel(): void;
+  on(event: 'error', listener: () => void): unknown;
+};
+
+/** What one attempt is made with. */
+interface Outbound {
+  metadata: grpc.Metadata;
+  deadline: number;
+  signals: readonly AbortSignal[];
+}
 
 /** A connection to one server; clients of several services may share it. */
 export class RpcChannel {
@@ -70,9 +90,12 @@ export class RpcChannel {
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 2000,
       'grpc.keepalive_time_ms': 30_000,
+      ...(options.compression ? { 'grpc.default_compression_algorithm': GZIP } : {}),
       // Retries are ours: by the contract's idempotency level and within a budget.
       'grpc.enable_retries': 0,
       'grpc.service_config_disable_resolution': 1,
+      // Nobody reads grpc-js's own registry of channels and calls.
+      'grpc.enable_channelz': 0,
     });
   }
 
@@ -88,52 +111,87 @@ export class RpcChannel {
   }
 
   /** A call by its descriptor, for those who forward without knowing the service. */
-  unary(method: DescMethod, request: Message, options: CallOptions = {}): Promise<Message> {
+  async unary(method: DescMethod, request: Message, options: CallOptions = {}): Promise<Message> {
     const safe =
       method.idempotency === Idempotency.NO_SIDE_EFFECTS || method.idempotency === Idempotency.IDEMPOTENT;
-    return this.#retrying(safe ? MAX_ATTEMPTS : 1, options, (metadata, call) =>
-      this.#unaryOnce(method, request, metadata, call),
-    );
+    const attempts = safe ? (options.attempts ?? MAX_ATTEMPTS) : 1;
+    const signals = signalsOf(options);
+    const deadline = deadlineOf(options, DEFAULT_TIMEOUT_MS);
+    this.#budget.request();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        // A token that is known already costs no turn of the event loop.
+        const made = this.#metadata(options);
+        const metadata = made instanceof Promise ? await made : made;
+        return await this.#unaryOnce(method, request, { metadata, deadline, signals });
+      } catch (error) {
+        const pauseMs = 50 * 2 ** attempt * (0.5 + Math.random() / 2);
+        const again =
+          attempt < attempts &&
+          mayPass(error) &&
+          Date.now() + pauseMs < deadline &&
+          !signals.some((signal) => signal.aborted) &&
+          this.#budget.takeRetry();
+        if (!again) throw error;
+        await pause(pauseMs, signals);
+        if (signals.some((signal) => signal.aborted)) throw error;
+      }
+    }
   }
 
+  /** Leaving the loop cancels the call. Without timeoutMs or a context it has no deadline. */
   serverStream(method: DescMethod, request: Message, options: CallOptions = {}): AsyncIterable<Message> {
-    return this.#reading(method, options, (definition, metadata, call) =>
+    return this.#reading(method, options, (definition, metadata, deadline) =>
       this.#client.makeServerStreamRequest(
         definition.path,
         definition.requestSerialize,
         definition.responseDeserialize,
         request,
         metadata,
-        call,
+        { deadline },
       ),
     );
   }
 
-  clientStream(
+  /** Without timeoutMs or a context it has no deadline: how long it takes is up to the requests. */
+  async clientStream(
     method: DescMethod,
     requests: AsyncIterable<Message>,
     options: CallOptions = {},
   ): Promise<Message> {
-    return this.#retrying(1, options, (metadata, call) =>
-      this.#clientStreamOnce(method, requests, metadata, call),
-    );
+    const definition = grpcDefinition(method);
+    const metadata = await this.#metadata(options);
+    const deadline = deadlineOf(options, Number.POSITIVE_INFINITY);
+    return this.#answered({ metadata, deadline, signals: signalsOf(options) }, (done, fail) => {
+      const call = this.#client.makeClientStreamRequest(
+        definition.path,
+        definition.requestSerialize,
+        definition.responseDeserialize,
+        metadata,
+        { deadline },
+        done,
+      );
+      pump(requests, call, fail);
+      return call;
+    });
   }
 
+  /** As serverStream; requests are read as fast as the server takes them. */
   bidiStream(
     method: DescMethod,
     requests: AsyncIterable<Message>,
     options: CallOptions = {},
   ): AsyncIterable<Message> {
-    return this.#reading(method, options, (definition, metadata, call) => {
-      const stream = this.#client.makeBidiStreamRequest(
+    return this.#reading(method, options, (definition, metadata, deadline, fail) => {
+      const call = this.#client.makeBidiStreamRequest(
         definition.path,
         definition.requestSerialize,
         definition.responseDeserialize,
         metadata,
-        call,
+        { deadline },
       );
-      void pump(requests, stream);
-      return stream;
+      pump(requests, call, fail);
+      return call;
     });
   }
 
@@ -157,87 +215,57 @@ export class RpcChannel {
     }
   }
 
-  async #metadata(options: CallOptions): Promise<grpc.Metadata> {
+  #metadata(options: CallOptions): grpc.Metadata | Promise<grpc.Metadata> {
     const metadata = new grpc.Metadata();
-    const identity = options.identity ?? options.context?.identity ?? this.#options.identity;
-    if (identity) {
-      const token = this.#options.signer.mint(identity);
-      metadata.set(IDENTITY_KEY, typeof token === 'string' ? token : await token);
-    }
+    if (options.metadata)
+      for (const [key, value] of Object.entries(options.metadata)) metadata.set(key, value);
     propagation.inject(options.context?.trace ?? otel.active(), metadata, setter);
-    return metadata;
+    const identity = options.identity ?? options.context?.identity ?? this.#options.identity;
+    if (!identity) return metadata;
+    const token = this.#options.signer.mint(identity);
+    const sign = (signed: string) => {
+      metadata.set(IDENTITY_KEY, signed);
+      return metadata;
+    };
+    return typeof token === 'string' ? sign(token) : token.then(sign);
   }
 
-  #deadline(options: CallOptions, fallbackMs: number): number {
-    const own = Date.now() + (options.timeoutMs ?? fallbackMs);
-    return Math.min(own, options.context?.deadlineMs ?? Number.POSITIVE_INFINITY);
-  }
-
-  async #retrying(
-    attempts: number,
-    options: CallOptions,
-    once: (metadata: grpc.Metadata, call: Outbound) => Promise<Message>,
-  ): Promise<Message> {
-    const signals = [options.signal, options.context?.signal].filter((s) => s !== undefined);
-    const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
-    const deadline = this.#deadline(options, DEFAULT_TIMEOUT_MS);
-    this.#budget.request();
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await once(await this.#metadata(options), { deadline, signal });
-      } catch (error) {
-        const again =
-          error instanceof LandfallError &&
-          error.code === grpc.status.UNAVAILABLE &&
-          error.retryAfterMs === undefined &&
-          attempt < attempts &&
-          !signal?.aborted &&
-          this.#budget.takeRetry();
-        if (!again) throw error;
-        const pauseMs = 50 * 2 ** attempt * (0.5 + Math.random() / 2);
-        if (Date.now() + pauseMs >= deadline) throw error;
-        await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      }
-    }
-  }
-
-  #unaryOnce(method: DescMethod, request: Message, metadata: grpc.Metadata, { deadline, signal }: Outbound) {
-    const definition = grpcDefinition(method);
-    return new Promise<Message>((resolve, reject) => {
-      const call = this.#client.makeUnaryRequest(
-        definition.path,
-        definition.requestSerialize,
-        definition.responseDeserialize,
+  #unaryOnce(method: DescMethod, request: Message, outbound: Outbound): Promise<Message> {
+    const { path, requestSerialize, responseDeserialize } = grpcDefinition(method);
+    const { metadata, deadline } = outbound;
+    return this.#answered(outbound, (done) =>
+      this.#client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
         request,
         metadata,
         { deadline },
-        (error, reply) => (error ? reject(fromServiceError(error)) : resolve(reply!)),
-      );
-      cancelWith(call, signal);
-    });
+        done,
+      ),
+    );
   }
 
-  #clientStreamOnce(
-    method: DescMethod,
-    requests: AsyncIterable<Message>,
-    metadata: grpc.Metadata,
-    { deadline, signal }: Outbound,
-  ) {
-    const definition = grpcDefinition(method);
+  /** A call with one answer, cancelled by its signals and by a source that fails. */
+  #answered(
+    { signals }: Outbound,
+    open: (done: grpc.requestCallback<Message>, fail: (error: unknown) => void) => { cancel(): void },
+  ): Promise<Message> {
     return new Promise<Message>((resolve, reject) => {
-      const call = this.#client.makeClientStreamRequest(
-        definition.path,
-        definition.requestSerialize,
-        definition.responseDeserialize,
-        metadata,
-        { deadline },
-        (error, reply) => (error ? reject(fromServiceError(error)) : resolve(reply!)),
+      let call: { cancel(): void } | undefined;
+      let forget = () => {};
+      call = open(
+        (error, reply) => {
+          forget();
+          if (error) reject(failure(error, signals));
+          else resolve(reply!);
+        },
+        (error) => {
+          reject(error);
+          call?.cancel();
+        },
       );
-      cancelWith(call, signal);
-      pump(requests, call).catch((error) => {
-        call.cancel();
-        reject(error);
-      });
+      forget = cancelWith(call, signals);
     });
   }
 
@@ -247,63 +275,82 @@ export class RpcChannel {
     open: (
       definition: ReturnType<typeof grpcDefinition>,
       metadata: grpc.Metadata,
-      call: { deadline: number },
-    ) => AsyncIterable<Message> & { cancel(): void; on(event: 'error', listener: () => void): unknown },
+      deadline: number,
+      fail: (error: unknown) => void,
+    ) => ReadableCall,
   ): AsyncGenerator<Message> {
     const metadata = await this.#metadata(options);
-    const signals = [options.signal, options.context?.signal].filter((s) => s !== undefined);
-    const call = open(grpcDefinition(method), metadata, {
-      deadline: this.#deadline(options, Number.POSITIVE_INFINITY),
+    const signals = signalsOf(options);
+    let source: { error: unknown } | undefined;
+    const deadline = deadlineOf(options, Number.POSITIVE_INFINITY);
+    const call = open(grpcDefinition(method), metadata, deadline, (error) => {
+      source = { error };
+      call.cancel();
     });
     // After the reader has left, a late error has nobody to go to.
     call.on('error', () => {});
-    const forget = signals.map((signal) => cancelWith(call, signal));
+    const forget = cancelWith(call, signals);
     try {
       for await (const message of call) yield message;
     } catch (error) {
-      throw fromServiceError(error as grpc.ServiceError);
+      throw source ? source.error : failure(error as grpc.ServiceError, signals);
     } finally {
-      for (const f of forget) f();
+      forget();
       call.cancel();
     }
   }
 }
 
-interface Outbound {
-  deadline: number;
-  signal: AbortSignal | undefined;
+function signalsOf({ signal, context }: CallOptions): AbortSignal[] {
+  const signals: AbortSignal[] = [];
+  if (signal) signals.push(signal);
+  if (context) signals.push(context.signal);
+  return signals;
 }
 
-function fromServiceError(error: grpc.ServiceError): LandfallError {
+/** The earlier of what the call asks for and what is left of the context's deadline. */
+function deadlineOf(options: CallOptions, fallbackMs: number): number {
+  const own = Date.now() + (options.timeoutMs ?? fallbackMs);
+  return Math.min(own, options.context?.deadlineMs ?? Number.POSITIVE_INFINITY);
+}
+
+/** Whether the same call may succeed a moment later. A server that says when to come again is taken at its word. */
+function mayPass(error: unknown): boolean {
+  return (
+    error instanceof LandfallError &&
+    error.code === grpc.status.UNAVAILABLE &&
+    error.retryAfterMs === undefined
+  );
+}
+
+function failure(error: grpc.ServiceError, signals: readonly AbortSignal[]): LandfallError {
+  const fired = error.code === grpc.status.CANCELLED ? signals.find((signal) => signal.aborted) : undefined;
+  if (fired) {
+    const { reason } = fired;
+    return reason instanceof LandfallError ? reason : cancelled('the call was cancelled', { cause: reason });
+  }
   return errorFromStatus(error.code ?? grpc.status.UNKNOWN, error.details ?? error.message, error.metadata);
 }
 
-/** Cancels the call when the signal fires; returns how to stop listening. */
-function cancelWith(call: { cancel(): void }, signal: AbortSignal | undefined): () => void {
-  if (!signal) return () => {};
+/** Cancels the call when a signal fires; returns how to stop listening. */
+function cancelWith(call: { cancel(): void }, signals: readonly AbortSignal[]): () => void {
+  if (signals.length === 0) return () => {};
   const cancel = () => call.cancel();
-  if (signal.aborted) cancel();
-  else signal.addEventListener('abort', cancel, { once: true });
-  return () => signal.removeEventListener('abort', cancel);
+  for (const signal of signals) {
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel, { once: true });
+  }
+  return () => {
+    for (const signal of signals) signal.removeEventListener('abort', cancel);
+  };
 }
 
-async function pump(
-  requests: AsyncIterable<Message>,
-  call: grpc.ClientWritableStream<Message>,
-): Promise<void> {
-  let open = true;
-  call.once('close', () => {
-    open = false;
-  });
-  for await (const request of requests) {
-    if (!open) return;
-    if (!call.write(request)) {
-      await new Promise<void>((resolve) => {
-        call.once('drain', resolve);
-        call.once('close', resolve);
-        call.once('error', () => resolve());
-      });
-    }
-  }
-  call.end();
+/** Waits, or ends early when a signal fires. */
+async function pause(ms: number, signals: readonly AbortSignal[]): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  const forget = cancelWith({ cancel: resolve }, signals);
+  await promise;
+  clearTimeout(timer);
+  forget();
 }

@@ -5,7 +5,7 @@ import { context as otel } from '@opentelemetry/api';
 import type { TlsConfig } from '../config/service-config.ts';
 import { LandfallError, unimplemented } from '../errors/errors.ts';
 import { outgoingError } from '../errors/outgoing.ts';
-import { detailTrailers } from '../errors/status-details.ts';
+import { detailTrailers, headerMessage } from '../errors/status-details.ts';
 import type { IdentitySigner } from '../identity/signer.ts';
 import type { Logger } from '../log/logger.ts';
 import { admit } from './admission.ts';
@@ -185,7 +185,7 @@ export class RpcServer {
   ): Promise<void> {
     const scope = this.#open(route, call);
     const refuse = (error: LandfallError) =>
-      done({ code: error.code, details: error.message, metadata: detailTrailers(error) });
+      done({ code: error.code, details: headerMessage(error.message), metadata: detailTrailers(error) });
     scope.onStop = refuse;
     try {
       const admitted = admit(this.#options.signer, scope, requests(scope));
@@ -214,7 +214,11 @@ export class RpcServer {
     const { signal } = scope;
     let replies: AsyncIterator<unknown> | undefined;
     const refuse = (error: LandfallError) => {
-      call.emit('error', { code: error.code, details: error.message, metadata: detailTrailers(error) });
+      call.emit('error', {
+        code: error.code,
+        details: headerMessage(error.message),
+        metadata: detailTrailers(error),
+      });
     };
     scope.onStop = (reason) => {
       refuse(reason);

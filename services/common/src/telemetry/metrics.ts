@@ -1,5 +1,11 @@
 import type { status } from '@grpc/grpc-js';
-import { type Attributes, type Histogram, type MetricOptions, metrics } from '@opentelemetry/api';
+import {
+  type Attributes,
+  type Histogram,
+  type MeterProvider,
+  type MetricOptions,
+  metrics,
+} from '@opentelemetry/api';
 
 /**
  * A histogram that can be made when its module is loaded. OpenTelemetry's API binds an instrument for good to the
@@ -8,24 +14,22 @@ import { type Attributes, type Histogram, type MetricOptions, metrics } from '@o
 class LateHistogram {
   readonly #name: string;
   readonly #options: MetricOptions;
-  #histogram: Histogram;
+  #histograms: Histogram[] = [];
 
   constructor(name: string, options: MetricOptions) {
     this.#name = name;
     this.#options = options;
-    this.#histogram = this.#make();
+    this.bind([metrics.getMeterProvider()]);
   }
 
-  #make(): Histogram {
-    return metrics.getMeter('landfall').createHistogram(this.#name, this.#options);
-  }
-
-  bind(): void {
-    this.#histogram = this.#make();
+  bind(providers: readonly MeterProvider[]): void {
+    this.#histograms = providers.map((provider) =>
+      provider.getMeter('landfall').createHistogram(this.#name, this.#options),
+    );
   }
 
   record(value: number, attributes?: Attributes): void {
-    this.#histogram.record(value, attributes);
+    for (const histogram of this.#histograms) histogram.record(value, attributes);
   }
 }
 
@@ -41,9 +45,9 @@ function histogram(name: string, unit: string, description: string, boundaries: 
   return made;
 }
 
-/** Hands all figures to the provider that is registered now. */
-export function bindMetrics(): void {
-  for (const each of histograms) each.bind();
+/** Hands all figures from now on to these providers. */
+export function bindMetrics(providers: readonly MeterProvider[]): void {
+  for (const each of histograms) each.bind(providers);
 }
 
 const rpcDuration = histogram(

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { context, metrics, propagation, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
@@ -16,6 +17,8 @@ export interface Telemetry {
   stop(): Promise<void>;
 }
 
+const FLUSH_MS = 3_000;
+
 /**
  * Traces, metrics and their context for one process. Trace ids pass through and stand in the logs always; spans are
  * recorded and exported over OTLP where the standard OTEL_* variables name an endpoint, and cost little where they
@@ -24,27 +27,29 @@ export interface Telemetry {
  */
 export async function startTelemetry(service: string, metricsPort: number): Promise<Telemetry> {
   const prometheus = metricsPort < 0 ? undefined : new PrometheusExporter({ preventServerStart: true });
-  let stopSdk: () => Promise<void>;
+  const resource = resourceFromAttributes({ [ATTR_SERVICE_NAME]: service });
+  const meters = new MeterProvider({ resource, readers: prometheus ? [prometheus] : [] });
+  const stops = [() => meters.shutdown()];
   if (exportsOtlp(process.env)) {
     // Loaded only here: the whole SDK takes half a second that every start would pay.
     const { NodeSDK } = await import('@opentelemetry/sdk-node');
-    const sdk = new NodeSDK({ serviceName: service, ...(prometheus ? { metricReaders: [prometheus] } : {}) });
+    // Its own readers come from the environment; Prometheus' reader would replace them, so it has a provider beside.
+    const sdk = new NodeSDK({ serviceName: service });
     sdk.start();
-    stopSdk = () => sdk.shutdown();
+    stops.push(() => sdk.shutdown());
   } else {
-    const resource = resourceFromAttributes({ [ATTR_SERVICE_NAME]: service });
-    const meters = new MeterProvider({ resource, readers: prometheus ? [prometheus] : [] });
     metrics.setGlobalMeterProvider(meters);
     trace.setGlobalTracerProvider(new PassingTracerProvider());
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
     propagation.setGlobalPropagator(new W3CTraceContextPropagator());
-    stopSdk = () => meters.shutdown();
   }
-  bindMetrics();
+  bindMetrics([...new Set([meters, metrics.getMeterProvider()])]);
   const endpoint = prometheus ? await servePrometheus(prometheus, metricsPort) : undefined;
   const stop = async () => {
     await endpoint?.close();
-    await stopSdk();
+    // A collector that does not answer must not hold or fail the end of a service.
+    const flushed = Promise.allSettled(stops.map((each) => each()));
+    await Promise.race([flushed, delay(FLUSH_MS, undefined, { ref: false })]);
   };
   return { metricsUrl: endpoint?.url ?? '', stop };
 }
