@@ -39,7 +39,13 @@ export interface BalancerConfig extends ServiceConfig {
 }
 
 /** Variables that are the balancer's own and not its replicas'. */
-const NOT_INHERITED = ['LANDFALL_DATABASE_URL', 'LANDFALL_LISTEN', 'LANDFALL_METRICS_PORT', 'NODE_OPTIONS'];
+const NOT_INHERITED = [
+  'LANDFALL_DATABASE_URL',
+  'LANDFALL_LISTEN',
+  'LANDFALL_METRICS_PORT',
+  'LANDFALL_END_WITH_PARENT',
+  'NODE_OPTIONS',
+];
 
 const REPLICA_MAIN = join(import.meta.dirname, '../../text-inference/src/main.ts');
 
