@@ -1,19 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { create } from '@bufbuild/protobuf';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import type { RpcClientOptions } from '@landfall/common/rpc/client.ts';
-import { type Endpoint, EndpointSchema } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import type { Endpoint } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import type { ReplicaConfig } from '../config.ts';
 import type { ReplicaRow } from '../db/entities.ts';
 import type { ReplicaStore } from '../domain/replica-store.ts';
 import { awaitEnd } from '../runtime/end-replica.ts';
-import type { RunningReplica, Runtime } from '../runtime/runtime.ts';
-import { backoffMs } from './backoff.ts';
+import type { ReplicaExit, RunningReplica, Runtime } from '../runtime/runtime.ts';
+import type { BackoffLimits } from './backoff.ts';
+import { endpointReply } from './endpoint-reply.ts';
 import { planReplicas } from './plan.ts';
 import { Replica } from './replica.ts';
 import { ReplicaLink } from './replica-link.ts';
+import { Slots } from './slots.ts';
 import type { Supply } from './status.ts';
 
 /** What deployments ask of a replica set together. */
@@ -40,14 +41,6 @@ export interface ReplicaSetOptions {
   onChange: () => void;
 }
 
-/** The history of a place in the set. */
-interface Slot {
-  /** Deaths in a row, short lives only. */
-  failures: number;
-  notBeforeMs: number;
-  restarts: number;
-}
-
 const RETRY_MS = 1000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -59,7 +52,8 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export class ReplicaSet {
   readonly #options: ReplicaSetOptions;
   readonly #replicas = new Map<string, Replica>();
-  readonly #slots = new Map<number, Slot>();
+  readonly #slots: Slots;
+  readonly #backoff: BackoffLimits;
   /** Rows of replicas that have ended and could not be deleted yet. */
   readonly #endedRows = new Set<string>();
   #problem = '';
@@ -70,6 +64,9 @@ export class ReplicaSet {
 
   constructor(options: ReplicaSetOptions) {
     this.#options = options;
+    const { firstBackoffMs, longestBackoffMs, stableMs } = options.config;
+    this.#backoff = { firstMs: firstBackoffMs, longestMs: longestBackoffMs };
+    this.#slots = new Slots(this.#backoff, stableMs);
   }
 
   /** Nothing runs, and nothing is wanted. */
@@ -91,7 +88,7 @@ export class ReplicaSet {
 
   /** A replica of an earlier balancer that did not outlive it. */
   missed({ slot, restarts, draining }: ReplicaRow): void {
-    if (!draining) this.#slot(slot).restarts = restarts + 1;
+    if (!draining) this.#slots.filled(slot, restarts + 1);
   }
 
   /** Asks for a pass. */
@@ -117,20 +114,7 @@ export class ReplicaSet {
   endpoints(model: string): Endpoint[] {
     return [...this.#replicas.values()]
       .sort((a, b) => a.row.slot - b.row.slot)
-      .map((replica) => {
-        const { id, address, pid, restarts } = replica.row;
-        const { load } = replica.link;
-        return create(EndpointSchema, {
-          id,
-          address,
-          state: replica.state,
-          ...(load ? { load } : {}),
-          weight: 1,
-          pid: BigInt(pid),
-          restarts,
-          adapterLoaded: replica.holds(model),
-        });
-      });
+      .map((replica) => endpointReply(replica, model));
   }
 
   /** Ends the passes and stops listening to the replicas, which stay as they are. */
@@ -201,7 +185,7 @@ export class ReplicaSet {
       ready,
       draining,
     }));
-    const plan = planReplicas(wanted, planned, (slot) => this.#slots.get(slot)?.notBeforeMs ?? 0, Date.now());
+    const plan = planReplicas(wanted, planned, (slot) => this.#slots.notBeforeMs(slot), Date.now());
     for (const id of plan.drain) this.#drain(this.#replicas.get(id)!);
     for (const slot of plan.start) if (!this.#stopped) await this.#start(slot);
     for (const replica of this.#replicas.values()) {
@@ -234,7 +218,7 @@ export class ReplicaSet {
       address,
       pid: 0,
       mark: '',
-      restarts: this.#slot(slot).restarts,
+      restarts: this.#slots.restarts(slot),
       draining: false,
       createdMs: Date.now(),
     } as ReplicaRow;
@@ -245,7 +229,8 @@ export class ReplicaSet {
       running = await runtime.start({ id: row.id, tenant, base, address });
     } catch (error) {
       logger.error({ err: error, base, slot }, 'a replica can not be started');
-      this.#failed(slot, 'replicas can not be started; the log of the balancer tells why');
+      this.#slots.failed(slot, 0);
+      this.#problem = 'replicas can not be started; the log of the balancer tells why';
       await this.#deleteRow(row.id);
       return;
     }
@@ -271,9 +256,8 @@ export class ReplicaSet {
       },
       onLoad: this.#options.onChange,
     });
-    const retry = { firstMs: config.firstBackoffMs, longestMs: config.longestBackoffMs };
-    const replica = new Replica(row, running, link, retry);
-    this.#slot(row.slot).restarts = row.restarts;
+    const replica = new Replica(row, running, link, this.#backoff);
+    this.#slots.filled(row.slot, row.restarts);
     this.#replicas.set(row.id, replica);
     void running.exited.then((exit) => {
       replica.exit = exit;
@@ -285,23 +269,12 @@ export class ReplicaSet {
 
   /** Strikes out replicas that have ended, and gives their places a pause. */
   async #bury(): Promise<void> {
-    const { logger, base, config } = this.#options;
     for (const [id, replica] of this.#replicas) {
       if (!replica.exit) continue;
       replica.link.close();
       this.#replicas.delete(id);
       this.#endedRows.add(id);
-      if (replica.draining) continue;
-      const { slot, pid } = replica.row;
-      const { code, signal } = replica.exit;
-      const servedMs = replica.readySinceMs > 0 ? Date.now() - replica.readySinceMs : 0;
-      const history = this.#slot(slot);
-      if (servedMs >= config.stableMs) history.failures = 0;
-      history.restarts = replica.row.restarts + 1;
-      const how = signal ?? (code === null ? 'unknown' : `code ${code}`);
-      this.#failed(slot, servedMs > 0 ? '' : `replicas end before they answer (${how}); their log tells why`);
-      const facts = { base, replica: id, slot, replica_pid: pid, code, signal, served_ms: servedMs };
-      logger.warn({ ...facts, failures: history.failures }, 'a replica has ended and is replaced');
+      if (!replica.draining) this.#lost(replica, replica.exit);
     }
     for (const id of [...this.#endedRows]) await this.#deleteRow(id);
   }
@@ -312,22 +285,15 @@ export class ReplicaSet {
     this.#endedRows.delete(id);
   }
 
-  #failed(slot: number, problem: string): void {
-    const { firstBackoffMs, longestBackoffMs } = this.#options.config;
-    const history = this.#slot(slot);
-    history.failures++;
-    const pauseMs = backoffMs(history.failures, { firstMs: firstBackoffMs, longestMs: longestBackoffMs });
-    history.notBeforeMs = Date.now() + pauseMs;
-    this.#problem = problem;
-  }
-
-  #slot(slot: number): Slot {
-    let history = this.#slots.get(slot);
-    if (!history) {
-      history = { failures: 0, notBeforeMs: 0, restarts: 0 };
-      this.#slots.set(slot, history);
-    }
-    return history;
+  #lost({ row, readySinceMs }: Replica, { code, signal }: ReplicaExit): void {
+    const { logger, base } = this.#options;
+    const servedMs = readySinceMs > 0 ? Date.now() - readySinceMs : 0;
+    const failures = this.#slots.failed(row.slot, servedMs);
+    this.#slots.filled(row.slot, row.restarts + 1);
+    const how = signal ?? (code === null ? 'unknown' : `code ${code}`);
+    this.#problem = servedMs > 0 ? '' : `replicas end before they answer (${how}); their log tells why`;
+    const facts = { base, replica: row.id, slot: row.slot, replica_pid: row.pid, code, signal };
+    logger.warn({ ...facts, served_ms: servedMs, failures }, 'a replica has ended and is replaced');
   }
 
   /** Kills what hangs, or is not what was meant. @returns when the next one would be due */
