@@ -113,10 +113,10 @@ export class TrainerWorker implements Service {
     }
   }
 
-  /** The version holds all that a job leaves; its checkpoints have served. */
+  /** Removes checkpoints of a job that has its version, or was not wanted any more. */
   async #clear(jobId: string): Promise<void> {
     await rm(jobFolder(this.#config, jobId), { recursive: true, force: true }).catch((error) =>
-      this.#logger.warn({ err: error, job_id: jobId }, 'a finished job could not be cleared away'),
+      this.#logger.warn({ err: error, job_id: jobId }, 'an ended job could not be cleared away'),
     );
   }
 
@@ -126,6 +126,7 @@ export class TrainerWorker implements Service {
     switch (reason) {
       case 'cancelled':
         await attempt.finish(JobState.CANCELLED);
+        await this.#clear(attempt.job.id);
         return 'done';
       case 'ended':
         return 'done';

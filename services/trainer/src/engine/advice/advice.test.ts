@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { chooseMethod, type Situation } from './choose-method.ts';
 import { estimateLora } from './estimate.ts';
 import { loraParameters, totalParameters } from './parameters.ts';
-import { advisedEpochs, advisedWarmup } from './settings.ts';
+import { advisedEpochs, advisedLearningRate, advisedWarmup } from './settings.ts';
 
 const GIB = 1024 ** 3;
 /** The shape of SmolLM2-135M. */
@@ -64,5 +64,9 @@ describe('advice', () => {
   it('shows few rows more often', () => {
     expect([100, 300, 1000, 9000].map(advisedEpochs)).toEqual([20, 20, 6, 3]);
     expect(advisedWarmup(400)).toBe(20);
+  });
+
+  it('gives smaller models larger rates', () => {
+    expect([4.7e6, 135e6, 1e9, 7e9].map(advisedLearningRate)).toEqual([3e-3, 5e-4, 2e-4, 1e-4]);
   });
 });
