@@ -66,7 +66,7 @@ describe('advice', () => {
     expect(advisedWarmup(400)).toBe(20);
   });
 
-  it('gives smaller models larger rates', () => {
-    expect([4.7e6, 135e6, 1e9, 7e9].map(advisedLearningRate)).toEqual([3e-3, 5e-4, 2e-4, 1e-4]);
+  it('gives narrower models larger rates', () => {
+    expect([64, 256, 1024, 4096].map(advisedLearningRate)).toEqual([5e-3, 5e-3, 1.25e-3, 3.125e-4]);
   });
 });

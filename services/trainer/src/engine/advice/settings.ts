@@ -34,18 +34,6 @@ export function advisedEpochs(rows: number): number {
   return Math.min(MAX_EPOCHS, Math.max(MIN_EPOCHS, Math.round(ROWS_SHOWN / Math.max(1, rows))));
 }
 
-/** LoRA's usual rate for a model of a billion parameters. */
-const RATE_AT_BILLION = 2e-4;
-const LOWEST_RATE = 1e-4;
-const HIGHEST_RATE = 5e-3;
-
-/** Peak learning rate: smaller models stand larger ones, about with the inverse root of their size. */
-export function advisedLearningRate(totalParameters: number): number {
-  const rate = RATE_AT_BILLION * Math.sqrt(1e9 / totalParameters);
-  const rounded = Number(rate.toPrecision(1));
-  return Math.min(HIGHEST_RATE, Math.max(LOWEST_RATE, rounded));
-}
-
 /** Steps of warm-up: a twentieth of the run. */
 export function advisedWarmup(totalSteps: number): number {
   return Math.round(totalSteps / 20);
