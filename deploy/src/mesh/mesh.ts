@@ -1,9 +1,11 @@
-import { EventEmitter } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { natsServerCommand } from '@landfall/common/events/nats-server.ts';
 import { type LauncherConfig, repositoryRoot } from '../config.ts';
 import { MeshHome } from './home.ts';
-import { ensureNatsServer, supportsSyncInterval } from './nats-binary.ts';
+import { ensureNatsServer } from './nats-binary.ts';
 import { choosePorts } from './ports.ts';
 import { markProcess } from './process-mark.ts';
 import { answersHttp, answersNats, servesGrpc } from './readiness.ts';
@@ -92,11 +94,22 @@ export class Mesh extends EventEmitter {
     const take = (name: string) => this.#supervisors.get(name)?.stop();
     await take('gateway');
     await Promise.all(['trainer-worker', 'prompt'].map(take));
+    const balancerRuns = this.#supervisors.get('balancer')?.mark !== undefined;
     await Promise.all(['trainer', 'balancer'].map(take));
+    // A balancer that was killed and not yet started anew has left its replicas behind.
+    if (!balancerRuns && this.#ports.balancer) await this.#sweepReplicas();
     await take('registry');
     await take('nats');
     this.#supervisors.clear();
     this.#record();
+  }
+
+  async #sweepReplicas(): Promise<void> {
+    const sweep = spawn(process.execPath, [join(repositoryRoot, 'services/balancer/src/sweep-main.ts')], {
+      env: this.#environment,
+      stdio: 'ignore',
+    });
+    await once(sweep, 'exit');
   }
 
   get #natsUrl(): string {
@@ -172,22 +185,12 @@ export class Mesh extends EventEmitter {
 
   #natsSpec(): ProgramSpec {
     const port = this.#ports.nats!;
-    const command = ensureNatsServer();
-    const configFile = join(this.home.folder, 'nats.conf');
-    const store = JSON.stringify(join(this.home.folder, 'nats'));
-    // Synced before an acknowledgement leaves, where the broker can: what was acknowledged survives a power failure.
-    const sync = supportsSyncInterval(command) ? ', sync_interval: always' : '';
-    const config = [
-      `listen: "127.0.0.1:${port}"`,
-      'server_name: landfall',
-      'max_payload: 1MB',
-      `jetstream { store_dir: ${store}, max_mem: 64MB, max_file: 4GB${sync} }`,
-    ];
-    writeFileSync(configFile, `${config.join('\n')}\n`);
+    ensureNatsServer();
+    const { command, args } = natsServerCommand(join(this.home.folder, 'nats'), port);
     return {
       name: 'nats',
       command,
-      args: ['-c', configFile],
+      args,
       env: this.#config.environment,
       logFile: this.home.logFile('nats'),
       ready: (signal) => answersNats(port, signal),

@@ -1,23 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-
-/** Where Debian and Ubuntu put it; not on the PATH of an ordinary user. */
-const USUAL_FOLDERS = ['/usr/sbin', '/usr/local/bin', '/usr/local/sbin', '/usr/bin', '/opt/homebrew/bin'];
-
-/** The nats-server program on the PATH or in the usual folders, or undefined. */
-export function findNatsServer(path = process.env.PATH ?? ''): string | undefined {
-  for (const folder of [...path.split(delimiter), ...USUAL_FOLDERS]) {
-    const file = join(folder, 'nats-server');
-    try {
-      accessSync(file, constants.X_OK);
-      return file;
-    } catch {
-      // Not here; the next folder may have it.
-    }
-  }
-  return undefined;
-}
+import { existsSync, readFileSync } from 'node:fs';
+import { findNatsServer } from '@landfall/common/events/nats-server.ts';
 
 function isDebianLike(): boolean {
   if (!existsSync('/etc/os-release') || !existsSync('/usr/bin/apt-get')) return false;
@@ -52,11 +35,4 @@ export function ensureNatsServer(): string {
   const file = installed ? findNatsServer() : undefined;
   if (!file) throw new Error(`apt-get could not install nats-server. ${advice}`);
   return file;
-}
-
-/** Whether a broker knows JetStream's `sync_interval` (2.10 and newer; Debian 12 ships 2.9). */
-export function supportsSyncInterval(command: string): boolean {
-  const version = spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout ?? '';
-  const [, major = '0', minor = '0'] = /v(\d+)\.(\d+)/.exec(version) ?? [];
-  return Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 10);
 }

@@ -1,5 +1,5 @@
-import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { natsAnswers } from '@landfall/common/events/nats-server.ts';
 import { checkHealth } from '@landfall/common/rpc/health-client.ts';
 
 const PAUSE_MS = 50;
@@ -20,16 +20,5 @@ export function answersHttp(url: string, signal: AbortSignal): Promise<void> {
 
 /** Resolves when a broker greets on a loopback port. */
 export function answersNats(port: number, signal: AbortSignal): Promise<void> {
-  const greets = () =>
-    new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1');
-      const end = (answer: boolean) => {
-        socket.destroy();
-        resolve(answer);
-      };
-      socket.once('data', (data) => end(data.toString('latin1').startsWith('INFO ')));
-      socket.once('error', () => end(false));
-      socket.setTimeout(1000, () => end(false));
-    });
-  return until(greets, signal);
+  return until(() => natsAnswers(port), signal);
 }

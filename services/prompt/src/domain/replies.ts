@@ -8,6 +8,7 @@ import {
   PromptSchema as PromptMessage,
   type PromptVersion,
   PromptVersionSchema,
+  ScoreSchema as ScoreMessage,
 } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
 import {
   type InvocationRow,
@@ -70,16 +71,17 @@ export async function invocationReplies(
   );
   return rows.map((row) => {
     const entry = fromJsonString(InvocationMessage, row.entry);
-    const own = scores.filter((score) => score.invocationId === row.id);
-    return create(InvocationMessage, {
-      ...entry,
-      scores: own.map(({ name, value, reason, author, createdMs }) => ({
-        name,
-        value: Number(value),
-        reason,
-        author,
-        createTime: timestampFromMs(createdMs),
-      })),
-    });
+    entry.scores = scores
+      .filter((score) => score.invocationId === row.id)
+      .map(({ name, value, reason, author, createdMs }) =>
+        create(ScoreMessage, {
+          name,
+          value: Number(value),
+          reason,
+          author,
+          createTime: timestampFromMs(createdMs),
+        }),
+      );
+    return entry;
   });
 }
