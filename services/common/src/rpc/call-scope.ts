@@ -73,8 +73,7 @@ export class CallScope implements CallContext {
     // grpc-js also says 'cancelled' when it has sent the status of a call that ended well.
     call.once('cancelled', () => {
       if (this.#closed) return;
-      const late = Date.now() >= this.deadlineMs - TIMER_SLACK_MS;
-      this.stop(late ? deadlinePassed() : new LandfallError(status.CANCELLED, 'the caller has gone'));
+      if (!this.expire()) this.stop(new LandfallError(status.CANCELLED, 'the caller has gone'));
     });
   }
 
@@ -90,6 +89,13 @@ export class CallScope implements CallContext {
   /** Why the call was stopped before its handler had ended. */
   get stopped(): LandfallError | undefined {
     return this.#closed ? undefined : this.#reason;
+  }
+
+  /** Stops the call if its deadline has passed; returns whether it has. */
+  expire(): boolean {
+    const late = Date.now() >= this.deadlineMs - TIMER_SLACK_MS;
+    if (late) this.stop(deadlinePassed());
+    return late;
   }
 
   /** Tells the handler to stop, and the caller why. */

@@ -63,10 +63,11 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_ATTEMPTS = 3;
 const GZIP = 2;
 
-type ReadableCall = AsyncIterable<Message> & {
+interface ReadableCall {
   cancel(): void;
   on(event: 'error', listener: () => void): unknown;
-};
+  iterator(options: { destroyOnReturn: boolean }): AsyncIterable<Message>;
+}
 
 /** What one attempt is made with. */
 interface Outbound {
@@ -171,8 +172,7 @@ export class RpcChannel {
         { deadline },
         done,
       );
-      pump(requests, call, fail);
-      return call;
+      return pump(requests, call, deadline, fail);
     });
   }
 
@@ -190,8 +190,7 @@ export class RpcChannel {
         metadata,
         { deadline },
       );
-      pump(requests, call, fail);
-      return call;
+      return Object.assign(call, pump(requests, call, deadline, fail));
     });
   }
 
@@ -291,7 +290,8 @@ export class RpcChannel {
     call.on('error', () => {});
     const forget = cancelWith(call, signals);
     try {
-      for await (const message of call) yield message;
+      // A reader that leaves must not destroy the writing side before it has been torn.
+      for await (const message of call.iterator({ destroyOnReturn: false })) yield message;
     } catch (error) {
       throw source ? source.error : failure(error as grpc.ServiceError, signals);
     } finally {

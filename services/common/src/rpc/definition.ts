@@ -22,7 +22,16 @@ const readRequest = (schema: DescMessage) => (bytes: Buffer) => {
     return MALFORMED;
   }
 };
+/**
+ * The last request of a stream that is broken off. Node's HTTP/2 client ends a stream in good order before it resets
+ * it, so a server sees half an upload as a whole one for a moment; this is no message of any type (field 0, wire
+ * type 7), and no server takes it for the end.
+ */
+export const TORN = {} as Message;
+const TORN_BYTES = Buffer.from([0x07]);
+
 const write = (schema: DescMessage) => (message: Message) => {
+  if (message === TORN) return TORN_BYTES;
   const bytes = toBinary(schema, message);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 };

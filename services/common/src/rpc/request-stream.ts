@@ -32,7 +32,11 @@ export async function* checkedRequests(
     } finally {
       clearTimeout(timer);
     }
-    // A destroyed stream may also end as if it were whole; half an upload must not pass for all of it.
+    if (next.done) {
+      // A stream that was cut off also ends, and says why a moment later: half an upload must not pass for a whole.
+      await new Promise(setImmediate);
+      scope.expire();
+    }
     if (scope.stopped) throw scope.stopped;
     if (next.done) return;
     yield checkRequest(scope.route.method.input, next.value);
