@@ -1,19 +1,3 @@
-/** A run's settings, every one decided. */
-export interface RunSettings {
-  rank: number;
-  loraAlpha: number;
-  loraDropout: number;
-  targetModules: string[];
-  learningRate: number;
-  epochs: number;
-  batchSize: number;
-  gradientAccumulationSteps: number;
-  warmupSteps: number;
-  weightDecay: number;
-  maxGradNorm: number;
-  maxLength: number;
-}
-
 /** Defaults of LoRA where nothing else is asked for. */
 export const LORA_DEFAULTS = {
   rank: 16,
