@@ -145,7 +145,7 @@ export class TrainingGraph {
     return { loss: (outputs.loss!.data as Float32Array)[0]!, gradients };
   }
 
-  /** Loss alone: no backward pass is run. */
+  /** Loss alone. The runtime runs the whole graph whatever is fetched: for many batches a ForwardGraph is faster. */
   async loss(sequences: readonly Sequence[], parameters: ReadonlyMap<string, NamedTensor>): Promise<number> {
     const batch = packSequences(sequences, this.config.slidingWindow);
     const outputs = await this.#session.run(this.#feeds(batch, parameters), ['loss']);
