@@ -8,6 +8,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     maxWorkers: 2,
     pool: 'forks',
+    globalSetup: './test/src/global-setup.ts',
     reporters: ['default', './test/src/counts-reporter.ts'],
   },
 });
