@@ -17,5 +17,7 @@ export default async function setup(): Promise<(() => Promise<void>) | undefined
     return undefined;
   }
   process.env.LANDFALL_TEST_POSTGRES_URL = cluster.url;
-  return () => cluster[Symbol.asyncDispose]();
+  return async () => {
+    await cluster[Symbol.asyncDispose]();
+  };
 }
