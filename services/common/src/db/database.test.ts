@@ -111,3 +111,27 @@ test('a request id runs its mutation once, and refuses other content', async (t)
   expect(runs).toBe(1);
   await expect(run('b')).rejects.toMatchObject({ code: 3, fieldViolations: [{ field: 'request_id' }] });
 });
+
+test('repeats at the same time run once and all get its answer', async (t) => {
+  if (!place) return t.skip();
+  await using database = await open();
+  let runs = 0;
+  const call = {
+    tenant: 't',
+    method: 'm',
+    requestId: 'race',
+    input: EchoRequestSchema,
+    output: EchoResponseSchema,
+  };
+  const run = () =>
+    database.transaction((em) =>
+      once(em, call, create(EchoRequestSchema, { text: 'a' }), async () => {
+        runs += 1;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return create(EchoResponseSchema, { echo: { text: 'a', number: 1n } });
+      }),
+    );
+  const answers = await Promise.all(Array.from({ length: 6 }, run));
+  expect(runs).toBe(1);
+  for (const answer of answers) expect(answer).toEqual(answers[0]);
+});

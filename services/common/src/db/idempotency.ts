@@ -37,22 +37,16 @@ export async function once<I extends DescMessage, O extends DescMessage>(
   const digest = createHash('sha256')
     .update(toBinary(call.input, request as Message as never))
     .digest('base64url');
-  const known = await em.findOne(HandledRequestSchema, { tenant, method, requestId });
-  if (known) {
-    if (known.digest !== digest) {
-      throw invalidArgument('request_id', 'was used before with other content; take a new one');
-    }
-    return fromJsonString(call.output, known.response);
+  const key = { tenant, method, requestId };
+  // The token is taken first: a repeat that runs at the same time waits here for the first to commit.
+  const claim = { ...key, digest, response: '', createdMs: Date.now() };
+  await em.upsert(HandledRequestSchema, claim, { onConflictAction: 'ignore' });
+  const known = await em.findOneOrFail(HandledRequestSchema, key, { refresh: true });
+  if (known.digest !== digest) {
+    throw invalidArgument('request_id', 'was used before with other content; take a new one');
   }
+  if (known.response !== '') return fromJsonString(call.output, known.response);
   const reply = await mutate();
-  const response = toJsonString(call.output, reply);
-  await em.insert(HandledRequestSchema, {
-    tenant,
-    method,
-    requestId,
-    digest,
-    response,
-    createdMs: Date.now(),
-  });
+  await em.nativeUpdate(HandledRequestSchema, key, { response: toJsonString(call.output, reply) });
   return reply;
 }

@@ -187,9 +187,10 @@ test('a task whose worker has gone silent goes to another', async () => {
   const stop = new AbortController();
   const taken: string[] = [];
   await queue.work(async (payload, { deliveries }) => {
-    taken.push(`${payload} ${deliveries}`);
+    taken.push(payload);
+    expect(deliveries).toBeGreaterThan(1);
     stop.abort();
     return 'done';
   }, stop.signal);
-  expect(taken).toEqual(['task 2']);
+  expect(taken).toEqual(['task']);
 });
