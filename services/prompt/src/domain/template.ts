@@ -2,24 +2,23 @@
 export type Piece = { text: string } | { variable: string };
 
 /**
- * Splits a template. `{name}` is a variable's place; `{{` and `}}` are one brace each; every other brace is text, so
- * that JSON examples need no care. One pass, linear in the template's length.
+ * Splits a template. `{name}` is a variable's place, `{{name}}` the text `{name}`; every other brace is text, so that
+ * JSON examples need no care. One pass, linear in the template's length.
  */
 export function parseTemplate(template: string): Piece[] {
   const pieces: Piece[] = [];
   let text = '';
-  const place = /\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]{0,63})\}/g;
+  const name = '[A-Za-z_][A-Za-z0-9_]{0,63}';
+  const place = new RegExp(`\\{(\\{${name}\\})\\}|\\{(${name})\\}`, 'g');
   let at = 0;
   for (const match of template.matchAll(place)) {
-    text += template.slice(at, match.index);
-    at = match.index + match[0].length;
-    if (match[1] === undefined) {
-      text += match[0][0];
-      continue;
-    }
+    const [whole, literal, variable] = match;
+    text += template.slice(at, match.index) + (literal ?? '');
+    at = match.index + whole.length;
+    if (variable === undefined) continue;
     if (text) pieces.push({ text });
     text = '';
-    pieces.push({ variable: match[1] });
+    pieces.push({ variable });
   }
   text += template.slice(at);
   if (text) pieces.push({ text });
