@@ -117,9 +117,13 @@ test('what outlasts the grace period is told, and a deaf handler does not hold t
 
 test('a drain waits for handlers whose callers have gone', async () => {
   let cleaned = false;
+  const begun = Promise.withResolvers<void>();
+  const told = Promise.withResolvers<void>();
   const { server, address } = await serve({
     echo: async (_request, context) => {
+      begun.resolve();
       await stopped(context);
+      told.resolve();
       await new Promise((resolve) => setTimeout(resolve, 100));
       cleaned = true;
       return {};
@@ -127,10 +131,10 @@ test('a drain waits for handlers whose callers have gone', async () => {
   });
   const cancel = new AbortController();
   const call = connect(address).echo({}, { signal: cancel.signal });
-  await expect.poll(() => checkHealth(address, '')).toBe(true);
+  await begun.promise;
   cancel.abort();
   await expect(call).rejects.toMatchObject({ code: status.CANCELLED });
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await told.promise;
   await server.drain(1_000);
   expect(cleaned).toBe(true);
 });

@@ -79,11 +79,11 @@ test('a start that fails undoes what it had done', async () => {
 
 test('a signal during the start is obeyed', async () => {
   const run = start({ MODE: 'hangs', LANDFALL_LOG_LEVEL: 'info' });
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await expect.poll(run.out, { timeout: 10_000 }).toContain('starting');
   run.child.kill('SIGTERM');
   // The start still holds a timer, which is left behind after five seconds.
   expect(await run.ended).toEqual([0, null]);
-  expect(run.out()).toBe('main has ended\n');
+  expect(run.out()).toBe('starting\nmain has ended\n');
 }, 20_000);
 
 test('a handle that was left open is named, and does not hold the process', async () => {

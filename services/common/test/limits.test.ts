@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import { connect as connectTcp } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { status } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
@@ -119,10 +118,14 @@ test('a handler that is deaf to its signal does not hold its caller', async () =
 
 test('an iterator that waits for something else than the signal is told to return', async () => {
   let returned = false;
+  const begun = Promise.withResolvers<void>();
   const { address } = await serve({
     echoStream: () => ({
       [Symbol.asyncIterator]: () => ({
-        next: () => new Promise(() => {}),
+        next: () => {
+          begun.resolve();
+          return new Promise(() => {});
+        },
         return: async () => {
           returned = true;
           return { done: true, value: undefined };
@@ -132,7 +135,7 @@ test('an iterator that waits for something else than the signal is told to retur
   });
   const cancel = new AbortController();
   const reading = Array.fromAsync(connect(address).echoStream({ count: 1 }, { signal: cancel.signal }));
-  await delay(50);
+  await begun.promise;
   cancel.abort();
   await expect(reading).rejects.toMatchObject({ code: status.CANCELLED });
   await expect.poll(() => returned).toBe(true);

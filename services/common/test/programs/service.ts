@@ -14,7 +14,10 @@ class Small implements Service {
   async start() {
     if (mode === 'fails-late') this.#running.defer(() => say('first undone'));
     if (mode.startsWith('fails')) throw new Error('no room');
-    if (mode === 'hangs') await delay(600_000);
+    if (mode === 'hangs') {
+      say('starting');
+      await delay(600_000);
+    }
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     this.#running.defer(async () => {
