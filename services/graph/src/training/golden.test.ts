@@ -6,7 +6,8 @@ import { type NamedTensor, readFloat32, readSafetensorsHeader } from '../checkpo
 import { AdamW, accumulate, clipScale, globalNorm, linearSchedule } from './optimizer.ts';
 import { type TrainableSpec, TrainingGraph } from './trainer.ts';
 
-const golden = process.env.LANDFALL_GOLDEN_DIR ?? join(import.meta.dirname, '../../../../../shared/golden');
+const golden = process.env.LANDFALL_GOLDEN_DIR ?? '';
+if (!existsSync(golden)) console.info('skipped: there are no reference cases; set LANDFALL_GOLDEN_DIR');
 
 function tensors(file: string): Map<string, NamedTensor> {
   const entries = [...readSafetensorsHeader(file).tensors];
@@ -81,4 +82,3 @@ describe.runIf(existsSync(golden))('reference runs of PyTorch and peft', () => {
     },
   );
 });
-test.skipIf(existsSync(golden))('reference cases are absent (set LANDFALL_GOLDEN_DIR)', () => {});
