@@ -18,10 +18,8 @@ export function connectError(error: LandfallError): ConnectError {
   }
   const headers = new Headers();
   if (error.retryAfterMs !== undefined) {
-    const retryDelay = {
-      seconds: BigInt(Math.floor(error.retryAfterMs / 1000)),
-      nanos: Math.round((error.retryAfterMs % 1000) * 1e6),
-    };
+    const wholeMs = Math.ceil(error.retryAfterMs);
+    const retryDelay = { seconds: BigInt(Math.floor(wholeMs / 1000)), nanos: (wholeMs % 1000) * 1e6 };
     details.push({ desc: RetryInfoSchema, value: { retryDelay } });
     headers.set('retry-after', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
   }

@@ -107,7 +107,7 @@ export class BalancedClient implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<Message> {
     const call = async function* (endpoint: BalancedEndpoint, each: CallOptions) {
-      yield await endpoint.channel.unary(method, request, each);
+      yield await endpoint.channel.unary(method, request, { ...each, attempts: 1 });
     };
     for await (const reply of this.#balanced(target, method, options, call, () => true)) return reply;
     throw unavailable(`${targetName(target)} gave no answer`);

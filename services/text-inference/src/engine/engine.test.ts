@@ -133,7 +133,7 @@ describe('Engine', () => {
           }
         };
         at(0);
-        if (submitted.size === 0) at(0, true);
+        if (!engine.busy) at(0, true);
         const answers = await drain(engine, (step) => {
           at(step + 1);
           if (!engine.busy && submitted.size < arrivals.length) at(step, true);
