@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { type ModelConfig, readModelConfig } from '../models/config.ts';
 import { CheckpointError } from './errors.ts';
+import { readJsonObject } from './read-json.ts';
 import {
   type NamedTensor,
   readFloat32,
   readSafetensorsHeader,
   type TensorEntry,
-  writeSafetensors,
+  writeSafetensorsFrom,
 } from './safetensors.ts';
 
 /** A tensor of a checkpoint and the file that it lies in. */
@@ -31,11 +32,10 @@ const SHARD_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$/;
  * @throws CheckpointError for what is missing, lying or not supported, by name.
  */
 export function openCheckpoint(folder: string): Checkpoint {
-  const config = readModelConfig(readJson(folder, 'config.json'));
+  const config = readModelConfig(readJsonObject(folder, 'config.json'));
   const tensors = new Map<string, StoredTensor>();
   for (const name of weightFiles(folder)) {
     const file = join(folder, name);
-    if (!existsSync(file)) throw new CheckpointError(`${name} is missing`);
     for (const [tensor, entry] of readSafetensorsHeader(file).tensors) {
       if (tensors.has(tensor)) throw new CheckpointError(`tensor ${tensor} is in two files`);
       tensors.set(tensor, { ...entry, file });
@@ -47,7 +47,7 @@ export function openCheckpoint(folder: string): Checkpoint {
 function weightFiles(folder: string): string[] {
   const index = 'model.safetensors.index.json';
   if (!existsSync(join(folder, index))) return ['model.safetensors'];
-  const { weight_map: map } = readJson(folder, index) as { weight_map?: Record<string, unknown> };
+  const { weight_map: map } = readJsonObject(folder, index);
   if (typeof map !== 'object' || map === null) throw new CheckpointError(`${index} has no weight_map`);
   const names = new Set(Object.values(map));
   for (const name of names) {
@@ -56,20 +56,6 @@ function weightFiles(folder: string): string[] {
       throw new CheckpointError(`${index} names an impossible file`);
   }
   return [...(names as Set<string>)].sort();
-}
-
-function readJson(folder: string, name: string): Record<string, unknown> {
-  let text: string;
-  try {
-    text = readFileSync(join(folder, name), 'utf8');
-  } catch {
-    throw new CheckpointError(`${name} is missing`);
-  }
-  try {
-    return JSON.parse(text) as Record<string, unknown>;
-  } catch {
-    throw new CheckpointError(`${name} is not JSON`);
-  }
 }
 
 /** All weights in memory, as float32. */
@@ -83,21 +69,32 @@ export function loadWeights(checkpoint: Checkpoint): Map<string, NamedTensor> {
 
 /**
  * The same checkpoint with every weight as float32 in one file: itself where it is so already, otherwise a copy in
- * `cacheFolder`, made once (the CPU has no float16 matrix product).
+ * `cacheFolder`, made once for each state of its files, one tensor in memory at a time (the CPU has no float16 matrix
+ * product).
  */
 export function float32Checkpoint(checkpoint: Checkpoint, cacheFolder: string): Checkpoint {
   const entries = [...checkpoint.tensors.values()];
   if (entries.every((entry) => entry.dtype === 'F32')) return checkpoint;
-  const identity = entries.map(({ name, dtype, shape, offset, file }) => [name, dtype, shape, offset, file]);
-  const hash = createHash('sha256').update(JSON.stringify(identity));
-  for (const entry of entries.slice(0, 4)) {
-    const sample = readFloat32(entry.file, entry);
-    hash.update(new Uint8Array(sample.buffer, 0, Math.min(sample.byteLength, 4096)));
-  }
   mkdirSync(cacheFolder, { recursive: true });
-  const file = join(cacheFolder, `${hash.digest('hex').slice(0, 32)}.safetensors`);
-  if (!existsSync(file)) writeSafetensors(file, loadWeights(checkpoint));
+  const file = join(cacheFolder, `${identity(entries)}.safetensors`);
+  if (!existsSync(file)) {
+    const sources = entries.map(
+      (entry) => [entry.name, { shape: entry.shape, read: () => readFloat32(entry.file, entry) }] as const,
+    );
+    writeSafetensorsFrom(file, new Map(sources));
+  }
   const tensors = new Map<string, StoredTensor>();
   for (const [name, entry] of readSafetensorsHeader(file).tensors) tensors.set(name, { ...entry, file });
   return { ...checkpoint, tensors };
+}
+
+/** Tells these weights from others, those included that stood in the same files before. */
+function identity(entries: readonly StoredTensor[]): string {
+  const hash = createHash('sha256');
+  for (const file of new Set(entries.map((entry) => entry.file))) {
+    const { dev, ino, size, mtimeNs } = statSync(file, { bigint: true });
+    hash.update(`${basename(file)} ${dev} ${ino} ${size} ${mtimeNs}\n`);
+  }
+  hash.update(JSON.stringify(entries.map(({ name, dtype, shape, offset }) => [name, dtype, shape, offset])));
+  return hash.digest('hex').slice(0, 32);
 }

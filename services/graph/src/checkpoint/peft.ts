@@ -1,8 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ModelConfig } from '../models/config.ts';
 import { type LoraConfig, loraShapes } from '../training/lora.ts';
+import { writeJsonAtomically } from './atomic-file.ts';
 import { CheckpointError } from './errors.ts';
+import { readJsonObject } from './read-json.ts';
 import { type NamedTensor, readFloat32, readSafetensorsHeader, writeSafetensors } from './safetensors.ts';
 
 /** A LoRA adapter in memory, under the names of peft's own model (`...lora_A.default.weight`). */
@@ -29,7 +31,16 @@ const UNSUPPORTED = [
   'use_qalora',
   'use_bdlora',
   'target_parameters',
+  'exclude_modules',
+  'alora_invocation_tokens',
+  'arrow_config',
+  'kasa_config',
+  'velora_config',
+  'monteclora_config',
 ];
+
+/** Ways to begin that leave the base as it is. The others (pissa, olora, corda, loftq, lora_ga) change its weights. */
+const INITIALISATIONS: unknown[] = [undefined, null, true, false, 'gaussian', 'eva', 'orthogonal'];
 
 /** Writes an adapter folder that peft loads: adapter_config.json and adapter_model.safetensors. */
 export function writeLoraAdapter(folder: string, adapter: LoraAdapter, baseName: string): void {
@@ -55,9 +66,7 @@ export function writeLoraAdapter(folder: string, adapter: LoraAdapter, baseName:
   };
   const tensors = new Map([...adapter.tensors].map(([name, tensor]) => [toFileName(name), tensor]));
   writeSafetensors(join(folder, 'adapter_model.safetensors'), tensors);
-  const file = join(folder, 'adapter_config.json');
-  writeFileSync(`${file}.tmp`, `${JSON.stringify(config, null, 2)}\n`);
-  renameSync(`${file}.tmp`, file);
+  writeJsonAtomically(join(folder, 'adapter_config.json'), config);
 }
 
 /**
@@ -67,7 +76,6 @@ export function writeLoraAdapter(folder: string, adapter: LoraAdapter, baseName:
 export function readLoraAdapter(folder: string, model: ModelConfig): LoraAdapter {
   const config = readLoraConfig(folder);
   const file = join(folder, 'adapter_model.safetensors');
-  if (!existsSync(file)) throw new CheckpointError('adapter_model.safetensors is missing');
   const { tensors: entries } = readSafetensorsHeader(file);
   const tensors = new Map<string, NamedTensor>();
   for (const [name, shape] of loraShapes(model, config)) {
@@ -78,7 +86,13 @@ export function readLoraAdapter(folder: string, model: ModelConfig): LoraAdapter
         `adapter: tensor ${toFileName(name)} has the shape [${entry.shape}]; the model asks for [${shape}]`,
       );
     }
-    tensors.set(name, { shape, data: readFloat32(file, entry) });
+    const data = readFloat32(file, entry);
+    // One such value would turn every answer of the adapter into nothing.
+    if (!data.every(Number.isFinite))
+      throw new CheckpointError(
+        `adapter: tensor ${toFileName(name)} holds a value that is not a finite number`,
+      );
+    tensors.set(name, { shape, data });
   }
   for (const name of entries.keys()) {
     if (!tensors.has(toModelName(name)))
@@ -88,12 +102,7 @@ export function readLoraAdapter(folder: string, model: ModelConfig): LoraAdapter
 }
 
 function readLoraConfig(folder: string): LoraConfig {
-  let json: Record<string, unknown>;
-  try {
-    json = JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8'));
-  } catch {
-    throw new CheckpointError('adapter_config.json is missing or not JSON');
-  }
+  const json = readJsonObject(folder, 'adapter_config.json');
   if (json.peft_type !== 'LORA') {
     throw new CheckpointError(
       `adapter_config.json: peft_type ${String(json.peft_type)} is not supported; LORA is`,
@@ -105,6 +114,11 @@ function readLoraConfig(folder: string): LoraConfig {
     const empty = typeof value === 'object' && value !== null && Object.keys(value).length === 0;
     if (!off && !empty) throw new CheckpointError(`adapter_config.json: ${option} is not supported`);
   }
+  if (!INITIALISATIONS.includes(json.init_lora_weights)) {
+    throw new CheckpointError(
+      "adapter_config.json: this init_lora_weights changes the base's weights and is not supported; save the adapter with peft's path_initial_model_for_weight_conversion",
+    );
+  }
   if (json.bias !== undefined && json.bias !== 'none') {
     throw new CheckpointError('adapter_config.json: only bias "none" is supported');
   }
@@ -113,7 +127,10 @@ function readLoraConfig(folder: string): LoraConfig {
     throw new CheckpointError('adapter_config.json: r must be from 1 to 4096');
   if (typeof loraAlpha !== 'number' || !Number.isFinite(loraAlpha))
     throw new CheckpointError('adapter_config.json: lora_alpha must be a number');
-  const targetModules = typeof targets === 'string' ? [targets] : targets;
+  // A text other than this one is a pattern to peft.
+  const targetModules = targets === 'all-linear' ? [targets] : targets;
+  if (typeof targets === 'string' && targets !== 'all-linear')
+    throw new CheckpointError('adapter_config.json: a pattern as target_modules is not supported');
   if (!Array.isArray(targetModules) || !targetModules.every((t) => typeof t === 'string')) {
     throw new CheckpointError('adapter_config.json: target_modules must be a list of names');
   }

@@ -1,20 +1,25 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ModelConfig, readModelConfig } from '../models/config.ts';
 import { weightShapes } from '../models/transformer.ts';
-import { type NamedTensor, writeSafetensors } from './safetensors.ts';
+import { writeJsonAtomically } from './atomic-file.ts';
+import { type NamedTensor, type StoredType, writeSafetensors } from './safetensors.ts';
+
+/** As config.json calls them. */
+const DTYPE_NAMES = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
 /** Writes config.json and model.safetensors as Hugging Face lays them out. @param config the config.json's content */
 export function writeModel(
   folder: string,
   config: Record<string, unknown>,
   weights: ReadonlyMap<string, NamedTensor>,
-  dtype: 'F32' | 'F16' = 'F32',
+  dtype: StoredType = 'F32',
 ): void {
   mkdirSync(folder, { recursive: true });
   writeSafetensors(join(folder, 'model.safetensors'), weights, { dtype });
-  const stored = { ...config, dtype: dtype === 'F16' ? 'float16' : 'float32' };
-  writeFileSync(join(folder, 'config.json'), `${JSON.stringify(stored, null, 2)}\n`);
+  // Older configurations call it torch_dtype: the two must not disagree.
+  const { torch_dtype: _, ...rest } = config;
+  writeJsonAtomically(join(folder, 'config.json'), { ...rest, dtype: DTYPE_NAMES[dtype] });
 }
 
 /**

@@ -11,6 +11,8 @@ export interface RopeScaling {
   attentionFactor?: number;
   mscale?: number;
   mscaleAllDim?: number;
+  /** Whether yarn's range of dimensions is rounded to whole ones (default true). */
+  truncate?: boolean;
 }
 
 /** Shape of a decoder-only model, in the terms of a Hugging Face config.json. */
@@ -43,18 +45,31 @@ const TYPES = ['llama', 'mistral', 'qwen2', 'qwen3'] as const;
 
 type Json = Record<string, unknown>;
 
-function positiveInteger(json: Json, name: string, fallback?: number): number {
+/** Largest numbers that are believed: far above any model, and far below what exhausts memory before a weight is read. */
+const LIMITS = {
+  vocab_size: 2 ** 24,
+  hidden_size: 2 ** 20,
+  intermediate_size: 2 ** 22,
+  num_hidden_layers: 1024,
+  num_attention_heads: 4096,
+  num_key_value_heads: 4096,
+  head_dim: 2 ** 16,
+  max_position_embeddings: 2 ** 31,
+} as const;
+
+function positiveInteger(json: Json, name: keyof typeof LIMITS, fallback?: number): number {
   const value = json[name] ?? fallback;
-  if (!Number.isSafeInteger(value) || (value as number) <= 0 || (value as number) > 2 ** 31) {
+  if (!Number.isSafeInteger(value) || (value as number) <= 0)
     throw new CheckpointError(`config.json: ${name} must be a positive whole number`);
-  }
+  if ((value as number) > LIMITS[name])
+    throw new CheckpointError(`config.json: ${name} must be at most ${LIMITS[name]}`);
   return value as number;
 }
 
-function finite(json: Json, name: string, fallback?: number): number {
+function positive(json: Json, name: string, fallback?: number): number {
   const value = json[name] ?? fallback;
-  if (typeof value !== 'number' || !Number.isFinite(value))
-    throw new CheckpointError(`config.json: ${name} must be a number`);
+  if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
+    throw new CheckpointError(`config.json: ${name} must be a number above 0`);
   return value;
 }
 
@@ -80,7 +95,12 @@ export function readModelConfig(json: Json): ModelConfig {
     throw new CheckpointError('config.json: num_attention_heads must be a multiple of num_key_value_heads');
   }
   if (headDim % 2 !== 0) throw new CheckpointError('config.json: head_dim must be even');
-  const ropeJson = (json.rope_parameters ?? json.rope_scaling ?? {}) as Json;
+  const ropeJson = json.rope_parameters ?? json.rope_scaling ?? {};
+  if (typeof ropeJson !== 'object' || Array.isArray(ropeJson))
+    throw new CheckpointError('config.json: rope_parameters must be an object');
+  const partial = (ropeJson as Json).partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
+  if (partial !== 1)
+    throw new CheckpointError('config.json: a partial_rotary_factor other than 1 is not supported');
   if (json.use_sliding_window === true && modelType !== 'mistral') {
     throw new CheckpointError('config.json: use_sliding_window is not supported for this model type');
   }
@@ -94,9 +114,9 @@ export function readModelConfig(json: Json): ModelConfig {
     heads,
     keyValueHeads,
     headDim,
-    rmsNormEps: finite(json, 'rms_norm_eps', 1e-6),
-    ropeTheta: finite({ ...json, ...('rope_theta' in ropeJson ? ropeJson : {}) }, 'rope_theta', 10_000),
-    rope: readRope(ropeJson, json),
+    rmsNormEps: positive(json, 'rms_norm_eps', 1e-6),
+    ropeTheta: positive({ ...json, ...('rope_theta' in ropeJson ? ropeJson : {}) }, 'rope_theta', 10_000),
+    rope: readRope(ropeJson as Json, json),
     maxPositions: positiveInteger(json, 'max_position_embeddings', 2048),
     tieWordEmbeddings: json.tie_word_embeddings === true,
     attentionBias: modelType === 'qwen2' || json.attention_bias === true,
@@ -115,8 +135,12 @@ function readRope(rope: Json, json: Json): RopeScaling {
       `config.json: rope type ${type} is not supported; default, linear, llama3, yarn are`,
     );
   }
-  const optional = (name: string) =>
-    rope[name] === undefined || rope[name] === null ? {} : { [name]: finite(rope, name) };
+  const optional = (name: string) => {
+    // An mscale of 0 means none.
+    const absent =
+      rope[name] === undefined || rope[name] === null || (rope[name] === 0 && name.startsWith('mscale'));
+    return absent ? {} : { [name]: positive(rope, name) };
+  };
   const found: Record<string, number> = Object.assign(
     {},
     ...[
@@ -130,9 +154,11 @@ function readRope(rope: Json, json: Json): RopeScaling {
       'original_max_position_embeddings',
     ].map(optional),
   );
+  if ((found.low_freq_factor ?? 1) >= (found.high_freq_factor ?? 4))
+    throw new CheckpointError('config.json: low_freq_factor must be below high_freq_factor');
   return {
     type,
-    factor: finite(rope, 'factor'),
+    factor: positive(rope, 'factor'),
     lowFreqFactor: found.low_freq_factor ?? 1,
     highFreqFactor: found.high_freq_factor ?? 4,
     originalMaxPosition:
@@ -142,5 +168,6 @@ function readRope(rope: Json, json: Json): RopeScaling {
     ...(found.attention_factor === undefined ? {} : { attentionFactor: found.attention_factor }),
     ...(found.mscale === undefined ? {} : { mscale: found.mscale }),
     ...(found.mscale_all_dim === undefined ? {} : { mscaleAllDim: found.mscale_all_dim }),
+    truncate: rope.truncate !== false,
   };
 }

@@ -36,8 +36,9 @@ function yarn(
   const original = rope.originalMaxPosition!;
   const correction = (rotations: number) =>
     (headDim * Math.log(original / (rotations * 2 * Math.PI))) / (2 * Math.log(ropeTheta));
-  const low = Math.max(Math.floor(correction(rope.betaFast!)), 0);
-  let high = Math.min(Math.ceil(correction(rope.betaSlow!)), headDim - 1);
+  const [first, last] = [correction(rope.betaFast!), correction(rope.betaSlow!)];
+  const low = Math.max(rope.truncate === false ? first : Math.floor(first), 0);
+  let high = Math.min(rope.truncate === false ? last : Math.ceil(last), headDim - 1);
   if (low === high) high += 0.001;
   const inverse = plain.map((x, i) => {
     const ramp = Math.min(1, Math.max(0, (i - low) / (high - low)));

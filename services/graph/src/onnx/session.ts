@@ -1,6 +1,6 @@
 import { linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 
 export interface SessionOptions {
@@ -14,8 +14,9 @@ export interface SessionOptions {
  * Makes a session of a serialised model whose weights lie in files.
  *
  * The runtime opens external files only below the model's own folder and follows no link out of it, so model and hard
- * links to the weights stand in a temporary folder while the session is made. Where a file system has no hard links
- * between the two places, the file is read into memory instead.
+ * links to the weights stand in a temporary folder while the session is made. A hard link needs one file system: where
+ * the system's temporary folder is on another, one beside the weights is taken, and where that can't be written the
+ * weights are read into memory.
  * @param files file by the location that the model calls it
  */
 export async function createSession(
@@ -32,23 +33,31 @@ export async function createSession(
     ...(options.prepack === false ? { extra: { session: { disable_prepacking: '1' } } } : {}),
   };
   if (files.size === 0) return InferenceSession.create(model, settings);
-  const folder = mkdtempSync(join(tmpdir(), 'landfall-model-'));
+  const folder = linkedFolder(files);
+  if (!folder) {
+    const externalData = [...files].map(([path, file]) => ({ path, data: readFileSync(file) }));
+    return InferenceSession.create(model, { ...settings, externalData });
+  }
   try {
     const path = join(folder, 'model.onnx');
     writeFileSync(path, model);
-    const inMemory: { path: string; data: Uint8Array }[] = [];
-    for (const [location, file] of files) {
-      try {
-        linkSync(file, join(folder, location));
-      } catch {
-        inMemory.push({ path: location, data: readFileSync(file) });
-      }
-    }
-    return await InferenceSession.create(
-      path,
-      inMemory.length > 0 ? { ...settings, externalData: inMemory } : settings,
-    );
+    return await InferenceSession.create(path, settings);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** A new folder with a hard link to each file under its location; undefined where none can be made. */
+function linkedFolder(files: ReadonlyMap<string, string>): string | undefined {
+  for (const parent of new Set([tmpdir(), ...[...files.values()].map((file) => dirname(file))])) {
+    let folder: string | undefined;
+    try {
+      folder = mkdtempSync(join(parent, '.landfall-model-'));
+      for (const [location, file] of files) linkSync(file, join(folder, location));
+      return folder;
+    } catch {
+      if (folder) rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  return undefined;
 }

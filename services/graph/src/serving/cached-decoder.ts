@@ -18,6 +18,7 @@ import { createSession } from '../onnx/session.ts';
 import { WeightSource } from '../onnx/weights.ts';
 import { loraNames, loraScaling, targetedModules } from '../training/lora.ts';
 import { MASKED } from '../training/packing.ts';
+import { checkRows } from './check-rows.ts';
 
 export interface CachedDecoderOptions {
   threads: number;
@@ -61,6 +62,7 @@ export class CachedDecoder {
   readonly #session: InferenceSession;
   /** By layer: keys, then values, each [blocks, blockSize, keyValueHeads * headDim]. */
   readonly #pools: Float32Array[];
+  readonly #positions: number;
   readonly #cos: Float32Array;
   readonly #sin: Float32Array;
   readonly #slots: (LoraAdapter | undefined)[];
@@ -74,7 +76,9 @@ export class CachedDecoder {
     const width = config.keyValueHeads * config.headDim;
     const size = options.blocks * options.blockSize * width;
     this.#pools = Array.from({ length: 2 * config.layers }, () => new Float32Array(size));
-    const { cos, sin } = ropeTables(config, config.maxPositions);
+    // A configuration may claim more positions than the pool could ever hold.
+    this.#positions = Math.min(config.maxPositions, options.blocks * options.blockSize);
+    const { cos, sin } = ropeTables(config, this.#positions);
     this.#cos = cos;
     this.#sin = sin;
     this.#slots = new Array(options.adapterSlots + 1).fill(undefined);
@@ -105,10 +109,22 @@ export class CachedDecoder {
 
   /**
    * Computes the new tokens of each row, keeps their keys and values, and returns the logits [vocabSize] of each
-   * row's last token. A row's result does not depend on its neighbours beyond float rounding in shared products.
+   * row's last token. A row's result does not depend on its neighbours beyond float rounding in shared products, nor
+   * on what stood in its blocks before.
+   * @throws RangeError, before anything is computed, for a row that can't be: no tokens, tokens outside the vocabulary,
+   *   positions beyond the context, blocks or slots that do not exist
    */
   async step(rows: readonly DecodeRow[]): Promise<Float32Array[]> {
     const { config } = this;
+    const { blocks, blockSize } = this.#options;
+    checkRows(rows, {
+      vocabSize: config.vocabSize,
+      positions: this.#positions,
+      blocks,
+      blockSize,
+      slots: this.#slots.length,
+    });
+    for (const row of rows) this.#clear(row);
     const longest = Math.max(...rows.map((row) => row.tokens.length));
     const outputs = await this.#session.run(this.#feeds(rows, longest));
     this.#keep(rows, longest, outputs.new_key_values!.data as Float32Array);
@@ -139,8 +155,11 @@ export class CachedDecoder {
       const { tokens, start, blockTable } = row;
       last[r] = BigInt(r * longest + tokens.length - 1);
       adapters[r] = BigInt(row.adapterSlot);
-      for (let block = 0; block * blockSize < start; block++)
-        table[r * pastBlocks + block] = BigInt(blockTable[block]!);
+      // Past its end a row looks, masked, at its own first block: 0 times another's overflow would not be 0.
+      for (let block = 0; block < pastBlocks; block++) {
+        const own = block * blockSize < start ? block : 0;
+        table[r * pastBlocks + block] = BigInt(blockTable[own]!);
+      }
       for (let t = 0; t < longest; t++) {
         const at = r * longest + t;
         // A row shorter than the longest repeats its last token; nobody looks at the copies.
@@ -183,6 +202,17 @@ export class CachedDecoder {
       ]);
     }
     return feeds;
+  }
+
+  /** Empties the blocks that a row is about to begin: the graph reads whole blocks, and masks what is not a number too. */
+  #clear({ tokens, start, blockTable }: DecodeRow): void {
+    const { blockSize } = this.#options;
+    const size = blockSize * this.config.keyValueHeads * this.config.headDim;
+    const first = Math.ceil(start / blockSize);
+    for (let block = first; block * blockSize < start + tokens.length; block++) {
+      const at = blockTable[block]! * size;
+      for (const pool of this.#pools) pool.fill(0, at, at + size);
+    }
   }
 
   /** @param fresh [2 * layers, rows * longest, width] */

@@ -7,6 +7,7 @@ import { ropeTables } from '../models/rope.ts';
 import { decoder, headWeightName, weightShapes } from '../models/transformer.ts';
 import { createSession } from '../onnx/session.ts';
 import { WeightSource } from '../onnx/weights.ts';
+import { checkBatch } from './check-batch.ts';
 import { packedAttention } from './packed-attention.ts';
 import { packSequences, type Sequence } from './packing.ts';
 
@@ -53,9 +54,14 @@ export class ForwardGraph {
     return new ForwardGraph(config, await createSession(graph.serialize(), weights.files, { threads }));
   }
 
-  /** @returns logits [N, vocabSize], sequences one after the other; the mean loss in nats (NaN without labels) */
+  /** @returns logits [N, vocabSize], sequences one after the other; the mean loss in nats (NaN without labels). @throws BatchError */
   async run(sequences: readonly Sequence[]): Promise<{ logits: Float32Array; loss: number }> {
     const { config } = this;
+    checkBatch(sequences, {
+      vocabSize: config.vocabSize,
+      maxLength: config.maxPositions,
+      needsLabels: false,
+    });
     const batch = packSequences(sequences, config.slidingWindow);
     const { tokens, longest } = batch;
     const half = config.headDim / 2;

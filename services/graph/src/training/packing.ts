@@ -31,7 +31,8 @@ export interface Sequence {
 
 /** Added to the score of a token that may not be looked at; exp of it is exactly 0. */
 export const MASKED = -1e9;
-const IGNORED = -100;
+/** The label of a token that nothing is learnt from. */
+export const IGNORED = -100;
 
 /** @param slidingWindow tokens that a token sees, itself included */
 export function packSequences(sequences: readonly Sequence[], slidingWindow?: number): PackedBatch {

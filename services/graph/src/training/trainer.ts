@@ -2,12 +2,14 @@ import { type InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { crossEntropy, linear, selectRows } from '../autodiff/ops.ts';
 import { Tape, type Tensor } from '../autodiff/tape.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { CheckpointError } from '../checkpoint/errors.ts';
 import type { NamedTensor } from '../checkpoint/safetensors.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { ropeTables } from '../models/rope.ts';
 import { decoder, headWeightName, weightShapes } from '../models/transformer.ts';
 import { createSession } from '../onnx/session.ts';
 import { WeightSource } from '../onnx/weights.ts';
+import { checkBatch } from './check-batch.ts';
 import { type LoraConfig, loraAdapter, loraShapes } from './lora.ts';
 import { packedAttention } from './packed-attention.ts';
 import { type PackedBatch, packSequences, type Sequence } from './packing.ts';
@@ -33,12 +35,17 @@ export interface StepResult {
   gradients: Map<string, Float32Array>;
 }
 
-/** Shapes of the trainable tensors of a method, by name. */
+/** Shapes of the trainable tensors of a method, by name. @throws CheckpointError for a name that the model lacks */
 export function trainableShapes(config: ModelConfig, spec: TrainableSpec): Map<string, number[]> {
   if (spec.method === 'lora') return loraShapes(config, spec.lora);
   const all = weightShapes(config);
   if (spec.method === 'full') return all;
-  return new Map(spec.names.map((name) => [name, all.get(name)!]));
+  const shapeOf = (name: string) => {
+    const shape = all.get(name);
+    if (!shape) throw new CheckpointError(`the model has no weight ${name} that could be trained`);
+    return shape;
+  };
+  return new Map(spec.names.map((name) => [name, shapeOf(name)]));
 }
 
 /**
@@ -51,13 +58,16 @@ export class TrainingGraph {
   readonly shapes: ReadonlyMap<string, number[]>;
   readonly #session: InferenceSession;
   readonly #constants: Record<string, OrtTensor>;
+  readonly #maxLength: number;
 
   private constructor(
     config: ModelConfig,
     shapes: ReadonlyMap<string, number[]>,
     session: InferenceSession,
     constants: Record<string, OrtTensor>,
+    maxLength: number,
   ) {
+    this.#maxLength = maxLength;
     this.config = config;
     this.shapes = shapes;
     this.#session = session;
@@ -130,16 +140,15 @@ export class TrainingGraph {
       rope_sin: table(sin),
       rope_sin_back: table(sin.map((x) => -x)),
     };
-    return new TrainingGraph(config, shapes, session, constants);
+    return new TrainingGraph(config, shapes, session, constants, options.maxLength);
   }
 
-  /** Loss and gradients of a micro-batch at the given parameters. */
+  /** Loss and gradients of a micro-batch at the given parameters. @throws BatchError before anything is computed */
   async step(
     sequences: readonly Sequence[],
     parameters: ReadonlyMap<string, NamedTensor>,
   ): Promise<StepResult> {
-    const batch = packSequences(sequences, this.config.slidingWindow);
-    const outputs = await this.#session.run(this.#feeds(batch, parameters));
+    const outputs = await this.#session.run(this.#feeds(this.#pack(sequences), parameters));
     const gradients = new Map<string, Float32Array>();
     for (const name of this.shapes.keys()) gradients.set(name, outputs[`grad:${name}`]!.data as Float32Array);
     return { loss: (outputs.loss!.data as Float32Array)[0]!, gradients };
@@ -147,14 +156,19 @@ export class TrainingGraph {
 
   /** Loss alone. The runtime runs the whole graph whatever is fetched: for many batches a ForwardGraph is faster. */
   async loss(sequences: readonly Sequence[], parameters: ReadonlyMap<string, NamedTensor>): Promise<number> {
-    const batch = packSequences(sequences, this.config.slidingWindow);
-    const outputs = await this.#session.run(this.#feeds(batch, parameters), ['loss']);
+    const outputs = await this.#session.run(this.#feeds(this.#pack(sequences), parameters), ['loss']);
     return (outputs.loss!.data as Float32Array)[0]!;
   }
 
   /** Gives native memory back; not while a step runs. */
   async release(): Promise<void> {
     await this.#session.release();
+  }
+
+  #pack(sequences: readonly Sequence[]): PackedBatch {
+    const { vocabSize, slidingWindow } = this.config;
+    checkBatch(sequences, { vocabSize, maxLength: this.#maxLength, needsLabels: true });
+    return packSequences(sequences, slidingWindow);
   }
 
   #feeds(batch: PackedBatch, parameters: ReadonlyMap<string, NamedTensor>): Record<string, OrtTensor> {
