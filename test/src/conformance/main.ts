@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { bleuCase } from './cases/bleu.ts';
 import { forwardCase } from './cases/forward.ts';
 import { greedyCase, mergedCase } from './cases/greedy.ts';
+import { nf4Case } from './cases/nf4.ts';
 import { trainingCase } from './cases/training.ts';
 import { type Case, type CaseKind, findCases } from './find-cases.ts';
 import { describe, type Outcome, passes, UnsupportedCase } from './outcome.ts';
@@ -16,7 +17,7 @@ const RUNNERS: Record<CaseKind, (found: Case) => Promise<Outcome>> = {
   greedy: greedyCase,
   training: trainingCase,
   merged: mergedCase,
-  nf4: async () => ({ kind: 'unsupported', missing: 'NF4 quantisation' }),
+  nf4: nf4Case,
 };
 
 async function run(found: Case): Promise<Outcome> {

@@ -198,3 +198,29 @@ export function crossEntropy(tape: Tape, logits: Tensor, labels: Value): Tensor 
     ];
   });
 }
+
+/** tanh(x). */
+export function tanh(tape: Tape, x: Tensor): Tensor {
+  const { graph } = tape;
+  const y = graph.node('Tanh', [x]);
+  return tape.record(y, [x], (dy) => [
+    graph.node('Mul', [dy, graph.node('Sub', [graph.float(1), graph.node('Mul', [y, y])])]),
+  ]);
+}
+
+/** The slice x[index] along axis 0 of x [count, ...], that axis kept with size 1. */
+export function sliceOne(tape: Tape, x: Tensor, index: number, count: number): Tensor {
+  const { graph } = tape;
+  const y = graph.node('Slice', [x, graph.ints([index]), graph.ints([index + 1]), graph.ints([0])]);
+  return tape.record(y, [x], (dy) => [
+    graph.node('Pad', [dy, graph.ints([index, count - 1 - index]), undefined, graph.ints([0])]),
+  ]);
+}
+
+/** x with axis 0, of size 1, repeated; `shape` is the whole shape of the result. */
+export function expandFirst(tape: Tape, x: Tensor, shape: Value): Tensor {
+  const { graph } = tape;
+  return tape.record(graph.node('Expand', [x, shape]), [x], (dy) => [
+    graph.node('ReduceSum', [dy, graph.ints([0])]),
+  ]);
+}

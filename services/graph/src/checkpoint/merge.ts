@@ -1,9 +1,9 @@
 import type { ModelConfig } from '../models/config.ts';
-import { loraNames, loraScaling, targetedModules } from '../training/lora.ts';
+import { loraNames, loraOwnWeights, loraScaling, targetedModules } from '../training/lora.ts';
 import type { LoraAdapter } from './peft.ts';
 import type { NamedTensor } from './safetensors.ts';
 
-/** W + scaling * B A for every targeted module, in place. */
+/** W + scaling * B A for every targeted module, and the weights that trained with the adapter, in place. */
 export function mergeLora(
   config: ModelConfig,
   weights: Map<string, NamedTensor>,
@@ -22,5 +22,8 @@ export function mergeLora(
         for (let i = 0; i < inputs; i++) data[o * inputs + i]! += factor * a[k * inputs + i]!;
       }
     }
+  }
+  for (const [name, weight] of loraOwnWeights(config, adapter.config)) {
+    weights.set(weight, adapter.tensors.get(name)!);
   }
 }

@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ModelConfig } from '../models/config.ts';
-import { type LoraConfig, loraShapes } from '../training/lora.ts';
+import { type LoraBias, type LoraConfig, loraShapes } from '../training/lora.ts';
+import { keyWidth, type PrefixConfig, promptEmbeddings } from '../training/prefix.ts';
 import { writeJsonAtomically } from './atomic-file.ts';
 import { CheckpointError } from './errors.ts';
 import { readJsonObject } from './read-json.ts';
@@ -13,16 +14,22 @@ export interface LoraAdapter {
   tensors: Map<string, NamedTensor>;
 }
 
+/** Trained keys and values as peft saves them. */
+export interface PrefixAdapter {
+  numVirtualTokens: number;
+  /** [numVirtualTokens, layers * 2 * keyValueHeads * headDim]: of each layer its keys, then its values. */
+  embeddings: Float32Array;
+}
+
 /** The file leaves out the adapter's name that the model in memory has. */
-const toFileName = (name: string) => name.replace(/\.default\.weight$/, '.weight');
-const toModelName = (name: string) => name.replace(/\.weight$/, '.default.weight');
+const toFileName = (name: string) =>
+  name.replace('.modules_to_save.default.', '.').replace(/\.default\.weight$/, '.weight');
 
 /** Options of peft that change the result and are not carried out here; each must be off. */
 const UNSUPPORTED = [
   'use_dora',
   'lora_bias',
   'fan_in_fan_out',
-  'modules_to_save',
   'layers_to_transform',
   'rank_pattern',
   'alpha_pattern',
@@ -45,16 +52,17 @@ const INITIALISATIONS: unknown[] = [undefined, null, true, false, 'gaussian', 'e
 /** Writes an adapter folder that peft loads: adapter_config.json and adapter_model.safetensors. */
 export function writeLoraAdapter(folder: string, adapter: LoraAdapter, baseName: string): void {
   mkdirSync(folder, { recursive: true });
-  const { r, loraAlpha, targetModules, useRslora } = adapter.config;
+  const { r, loraAlpha, targetModules, useRslora, loraDropout = 0, bias = 'none' } = adapter.config;
+  const { modulesToSave = [] } = adapter.config;
   const config = {
     base_model_name_or_path: baseName,
-    bias: 'none',
+    bias,
     fan_in_fan_out: false,
     inference_mode: true,
     init_lora_weights: true,
     lora_alpha: loraAlpha,
-    lora_dropout: 0,
-    modules_to_save: null,
+    lora_dropout: loraDropout,
+    modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
     peft_type: 'LORA',
     r,
     target_modules: targetModules.includes('all-linear')
@@ -94,9 +102,9 @@ export function readLoraAdapter(folder: string, model: ModelConfig): LoraAdapter
       );
     tensors.set(name, { shape, data });
   }
+  const known = new Set([...tensors.keys()].map(toFileName));
   for (const name of entries.keys()) {
-    if (!tensors.has(toModelName(name)))
-      throw new CheckpointError(`adapter: tensor ${name} belongs to no target module`);
+    if (!known.has(name)) throw new CheckpointError(`adapter: tensor ${name} belongs to no target module`);
   }
   return { config, tensors };
 }
@@ -119,9 +127,15 @@ function readLoraConfig(folder: string): LoraConfig {
       "adapter_config.json: this init_lora_weights changes the base's weights and is not supported; save the adapter with peft's path_initial_model_for_weight_conversion",
     );
   }
-  if (json.bias !== undefined && json.bias !== 'none') {
-    throw new CheckpointError('adapter_config.json: only bias "none" is supported');
-  }
+  const bias = json.bias ?? 'none';
+  if (bias !== 'none' && bias !== 'all' && bias !== 'lora_only')
+    throw new CheckpointError('adapter_config.json: bias must be none, all or lora_only');
+  const saved = json.modules_to_save ?? [];
+  if (!Array.isArray(saved) || !saved.every((name) => typeof name === 'string'))
+    throw new CheckpointError('adapter_config.json: modules_to_save must be a list of names');
+  const dropout = json.lora_dropout ?? 0;
+  if (typeof dropout !== 'number' || !(dropout >= 0 && dropout < 1))
+    throw new CheckpointError('adapter_config.json: lora_dropout must be from 0 to below 1');
   const { r, lora_alpha: loraAlpha, target_modules: targets } = json;
   if (!Number.isSafeInteger(r) || (r as number) < 1 || (r as number) > 4096)
     throw new CheckpointError('adapter_config.json: r must be from 1 to 4096');
@@ -134,5 +148,78 @@ function readLoraConfig(folder: string): LoraConfig {
   if (!Array.isArray(targetModules) || !targetModules.every((t) => typeof t === 'string')) {
     throw new CheckpointError('adapter_config.json: target_modules must be a list of names');
   }
-  return { r: r as number, loraAlpha, targetModules, useRslora: json.use_rslora === true };
+  return {
+    r: r as number,
+    loraAlpha,
+    targetModules,
+    useRslora: json.use_rslora === true,
+    loraDropout: dropout,
+    bias: bias as LoraBias,
+    modulesToSave: saved,
+  };
+}
+
+/** Writes a prefix as peft does: a projection is carried out once and for all, its layers are not kept. */
+export function writePrefixAdapter(
+  folder: string,
+  model: ModelConfig,
+  prefix: PrefixConfig,
+  tensors: ReadonlyMap<string, NamedTensor>,
+  baseName: string,
+): void {
+  mkdirSync(folder, { recursive: true });
+  const embeddings = promptEmbeddings(model, prefix, tensors);
+  writeSafetensors(join(folder, 'adapter_model.safetensors'), new Map([['prompt_embeddings', embeddings]]));
+  writeJsonAtomically(join(folder, 'adapter_config.json'), {
+    base_model_name_or_path: baseName,
+    encoder_hidden_size: prefix.encoderHiddenSize || keyWidth(model),
+    inference_mode: true,
+    num_attention_heads: model.keyValueHeads,
+    num_layers: model.layers,
+    num_transformer_submodules: 1,
+    num_virtual_tokens: prefix.numVirtualTokens,
+    peft_type: 'PREFIX_TUNING',
+    prefix_projection: prefix.prefixProjection,
+    task_type: 'CAUSAL_LM',
+    token_dim: keyWidth(model),
+  });
+}
+
+/**
+ * Reads a prefix folder as peft writes it.
+ * @throws CheckpointError for what is missing or does not fit the model
+ */
+export function readPrefixAdapter(folder: string, model: ModelConfig): PrefixAdapter {
+  const json = readJsonObject(folder, 'adapter_config.json');
+  if (json.peft_type !== 'PREFIX_TUNING')
+    throw new CheckpointError(
+      `adapter_config.json: peft_type ${String(json.peft_type)} is not supported; LORA and PREFIX_TUNING are`,
+    );
+  const tokens = json.num_virtual_tokens;
+  if (!Number.isSafeInteger(tokens) || (tokens as number) < 1 || (tokens as number) > model.maxPositions)
+    throw new CheckpointError(
+      `adapter_config.json: num_virtual_tokens must be from 1 to the model's ${model.maxPositions} positions`,
+    );
+  const file = join(folder, 'adapter_model.safetensors');
+  const entry = readSafetensorsHeader(file).tensors.get('prompt_embeddings');
+  if (!entry) throw new CheckpointError('adapter: tensor prompt_embeddings is missing');
+  const shape = [tokens, model.layers * 2 * keyWidth(model)];
+  if (entry.shape.join() !== shape.join())
+    throw new CheckpointError(
+      `adapter: tensor prompt_embeddings has the shape [${entry.shape}]; the model asks for [${shape}]`,
+    );
+  const embeddings = readFloat32(file, entry);
+  if (!embeddings.every(Number.isFinite))
+    throw new CheckpointError('adapter: tensor prompt_embeddings holds a value that is not a finite number');
+  return { numVirtualTokens: tokens as number, embeddings };
+}
+
+/** An adapter of either kind. */
+export type Adapter = ({ kind: 'lora' } & LoraAdapter) | ({ kind: 'prefix' } & PrefixAdapter);
+
+/** Reads an adapter folder, whichever of LoRA and prefix it holds. @throws CheckpointError */
+export function readAdapter(folder: string, model: ModelConfig): Adapter {
+  const { peft_type: type } = readJsonObject(folder, 'adapter_config.json');
+  if (type === 'LORA') return { kind: 'lora', ...readLoraAdapter(folder, model) };
+  return { kind: 'prefix', ...readPrefixAdapter(folder, model) };
 }

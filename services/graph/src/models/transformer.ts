@@ -20,6 +20,10 @@ export interface DecoderParts {
   weight(name: string): Tensor;
   /** What an adapter adds to a linear module's output, if it has one: x [N, K] to [N, M]. */
   adapt?(module: string, x: Tensor, y: Tensor): Tensor;
+  /** x W^T + b where it is not computed as `linear` does. */
+  linear?(module: string, x: Tensor, bias: Tensor | undefined): Tensor;
+  /** Computes a layer [N, hiddenSize] to [N, hiddenSize] again in the backward pass, to keep less. */
+  checkpoint?(x: Tensor, layer: (x: Tensor) => Tensor): Tensor;
   attention: Attention;
   rotation: Rotation;
 }
@@ -35,7 +39,8 @@ export function decoder(tape: Tape, config: ModelConfig, ids: Value, parts: Deco
   const { graph } = tape;
 
   const project = (module: string, x: Tensor, bias: boolean): Tensor => {
-    const y = linear(tape, x, weight(`${module}.weight`), bias ? weight(`${module}.bias`) : undefined);
+    const b = bias ? weight(`${module}.bias`) : undefined;
+    const y = parts.linear?.(module, x, b) ?? linear(tape, x, weight(`${module}.weight`), b);
     return parts.adapt ? parts.adapt(module, x, y) : y;
   };
   const headNorm = (x: Tensor, name: string): Tensor => {
@@ -44,10 +49,9 @@ export function decoder(tape: Tape, config: ModelConfig, ids: Value, parts: Deco
     return reshape(tape, normal, graph.ints([0, -1]));
   };
 
-  let hidden = embedding(tape, weight('model.embed_tokens.weight'), ids);
-  for (let layer = 0; layer < config.layers; layer++) {
+  const layerOf = (layer: number, input: Tensor): Tensor => {
     const at = `model.layers.${layer}`;
-    const x = rmsNorm(tape, hidden, weight(`${at}.input_layernorm.weight`), config.rmsNormEps);
+    const x = rmsNorm(tape, input, weight(`${at}.input_layernorm.weight`), config.rmsNormEps);
     let q = project(`${at}.self_attn.q_proj`, x, config.attentionBias);
     let k = project(`${at}.self_attn.k_proj`, x, config.attentionBias);
     const v = project(`${at}.self_attn.v_proj`, x, config.attentionBias);
@@ -58,13 +62,19 @@ export function decoder(tape: Tape, config: ModelConfig, ids: Value, parts: Deco
     q = rotate(tape, q, rotation, config.heads);
     k = rotate(tape, k, rotation, config.keyValueHeads);
     const mixed = attention.attend(layer, q, k, v);
-    hidden = add(tape, hidden, project(`${at}.self_attn.o_proj`, mixed, config.outputBias));
+    const hidden = add(tape, input, project(`${at}.self_attn.o_proj`, mixed, config.outputBias));
 
     const z = rmsNorm(tape, hidden, weight(`${at}.post_attention_layernorm.weight`), config.rmsNormEps);
     const gate = project(`${at}.mlp.gate_proj`, z, config.mlpBias);
     const up = project(`${at}.mlp.up_proj`, z, config.mlpBias);
     const down = project(`${at}.mlp.down_proj`, swiglu(tape, gate, up), config.mlpBias);
-    hidden = add(tape, hidden, down);
+    return add(tape, hidden, down);
+  };
+
+  let hidden = embedding(tape, weight('model.embed_tokens.weight'), ids);
+  for (let layer = 0; layer < config.layers; layer++) {
+    const run = (x: Tensor) => layerOf(layer, x);
+    hidden = parts.checkpoint ? parts.checkpoint(hidden, run) : run(hidden);
   }
   return rmsNorm(tape, hidden, weight('model.norm.weight'), config.rmsNormEps);
 }

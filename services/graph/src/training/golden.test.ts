@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
 import { type NamedTensor, readFloat32, readSafetensorsHeader } from '../checkpoint/safetensors.ts';
+import type { TrainableSpec } from './methods.ts';
 import { AdamW, accumulate, clipScale, globalNorm, linearSchedule } from './optimizer.ts';
-import { type TrainableSpec, TrainingGraph } from './trainer.ts';
+import { TrainingGraph } from './trainer.ts';
 
 const golden = process.env.LANDFALL_GOLDEN_DIR ?? '';
 if (!existsSync(golden)) console.info('skipped: there are no reference cases; set LANDFALL_GOLDEN_DIR');

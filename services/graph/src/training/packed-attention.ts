@@ -1,8 +1,9 @@
-import { maskedSoftmax, matmul, reshape, transpose } from '../autodiff/ops.ts';
+import { concat, maskedSoftmax, matmul, reshape, transpose } from '../autodiff/ops.ts';
 import type { Tape, Tensor } from '../autodiff/tape.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { Attention } from '../models/transformer.ts';
 import type { Value } from '../onnx/graph.ts';
+import type { LayerPrefix } from './prefix.ts';
 
 /** The layout of a PackedBatch as graph values. */
 export interface PackedLayout {
@@ -34,8 +35,14 @@ function toRows(tape: Tape, x: Tensor, layout: PackedLayout): Tensor {
 /**
  * Causal attention within each sequence of a packed batch. Queries that share a key/value head are put under one
  * another, so keys and values are never repeated.
+ * @param prefix keys and values, as they are, that every sequence sees before its own; the mask has columns for them
  */
-export function packedAttention(tape: Tape, config: ModelConfig, layout: PackedLayout): Attention {
+export function packedAttention(
+  tape: Tape,
+  config: ModelConfig,
+  layout: PackedLayout,
+  prefix?: { tokens: number; layer: (layer: number) => LayerPrefix },
+): Attention {
   const { graph } = tape;
   const { heads, keyValueHeads, headDim } = config;
   const group = heads / keyValueHeads;
@@ -47,11 +54,21 @@ export function packedAttention(tape: Tape, config: ModelConfig, layout: PackedL
   const joined = graph.ints([0, 0, -1, headDim]);
   const scale = 1 / Math.sqrt(headDim);
   return {
-    attend(_layer, q, k, v) {
-      const keyValue = (x: Tensor) =>
-        transpose(tape, reshape(tape, toSlots(tape, x, layout), layout.slotShape), [0, 2, 1, 3]);
-      const keys = keyValue(k);
-      const values = keyValue(v);
+    attend(layer, q, k, v) {
+      const own = prefix?.layer(layer);
+      const keyValue = (x: Tensor, before: Tensor | undefined) => {
+        const slots = transpose(
+          tape,
+          reshape(tape, toSlots(tape, x, layout), layout.slotShape),
+          [0, 2, 1, 3],
+        );
+        if (!before) return slots;
+        const length = graph.node('Slice', [layout.slotShape, graph.ints([1]), graph.ints([2])]);
+        const lengths = graph.node('Concat', [graph.ints([prefix!.tokens]), length], { axis: { int: 0 } });
+        return concat(tape, before, slots, 2, lengths);
+      };
+      const keys = keyValue(k, own?.keys);
+      const values = keyValue(v, own?.values);
       const grouped = transpose(tape, reshape(tape, toSlots(tape, q, layout), queryShape), [0, 2, 3, 1, 4]);
       const queries = reshape(tape, grouped, joined);
       // [B, kv, group * T, T]

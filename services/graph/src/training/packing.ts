@@ -7,7 +7,7 @@ export interface PackedBatch {
   longest: number;
   /** [N] */
   ids: BigInt64Array;
-  /** [1, N]: position of each token in its sequence. */
+  /** [1, N]: position of each token in its sequence, virtual tokens before it included. */
   positions: BigInt64Array;
   /** [B * T]: the packed row in each slot; slots past a sequence's end hold row 0. */
   slotRows: BigInt64Array;
@@ -15,7 +15,9 @@ export interface PackedBatch {
   slotMask: Float32Array;
   /** [N]: the slot of each packed row. */
   rowSlots: BigInt64Array;
-  /** [B, 1, 1, T, T]: 0 where a token may look, a large negative number elsewhere. */
+  /** Virtual tokens before each sequence, P. */
+  prefix: number;
+  /** [B, 1, 1, T, P + T]: 0 where a token may look, a large negative number elsewhere. */
   mask: Float32Array;
   /** [M]: packed rows whose next token has a label. */
   labelRows: BigInt64Array;
@@ -34,8 +36,15 @@ export const MASKED = -1e9;
 /** The label of a token that nothing is learnt from. */
 export const IGNORED = -100;
 
-/** @param slidingWindow tokens that a token sees, itself included */
-export function packSequences(sequences: readonly Sequence[], slidingWindow?: number): PackedBatch {
+/**
+ * @param slidingWindow tokens that a token sees, itself included
+ * @param prefix virtual tokens before each sequence
+ */
+export function packSequences(
+  sequences: readonly Sequence[],
+  slidingWindow?: number,
+  prefix = 0,
+): PackedBatch {
   const lengths = sequences.map((s) => s.ids.length);
   const tokens = lengths.reduce((sum, n) => sum + n, 0);
   const longest = Math.max(...lengths);
@@ -44,12 +53,13 @@ export function packSequences(sequences: readonly Sequence[], slidingWindow?: nu
     tokens,
     sequences: count,
     longest,
+    prefix,
     ids: new BigInt64Array(tokens),
     positions: new BigInt64Array(tokens),
     slotRows: new BigInt64Array(count * longest),
     slotMask: new Float32Array(count * longest),
     rowSlots: new BigInt64Array(tokens),
-    mask: new Float32Array(count * longest * longest).fill(MASKED),
+    mask: new Float32Array(count * longest * (prefix + longest)).fill(MASKED),
     labelRows: new BigInt64Array(0),
     labels: new BigInt64Array(0),
   };
@@ -60,7 +70,7 @@ export function packSequences(sequences: readonly Sequence[], slidingWindow?: nu
     for (let t = 0; t < ids.length; t++, row++) {
       const slot = s * longest + t;
       batch.ids[row] = BigInt(ids[t]!);
-      batch.positions[row] = BigInt(t);
+      batch.positions[row] = BigInt(prefix + t);
       batch.slotRows[slot] = BigInt(row);
       batch.slotMask[slot] = 1;
       batch.rowSlots[row] = BigInt(slot);
@@ -70,10 +80,9 @@ export function packSequences(sequences: readonly Sequence[], slidingWindow?: nu
       labels.push(BigInt(next));
     }
     for (let query = 0; query < longest; query++) {
-      const first =
-        slidingWindow === undefined ? 0 : Math.max(0, Math.min(query, ids.length - 1) - slidingWindow + 1);
-      const last = Math.min(query, ids.length - 1);
-      const at = (s * longest + query) * longest;
+      const last = prefix + Math.min(query, ids.length - 1);
+      const first = slidingWindow === undefined ? 0 : Math.max(0, last - slidingWindow + 1);
+      const at = (s * longest + query) * (prefix + longest);
       batch.mask.fill(0, at + first, at + last + 1);
     }
   }

@@ -1,11 +1,9 @@
-import type { LoraConfig } from '@landfall/graph/training/lora.ts';
+import type { LoraBias, LoraConfig } from '@landfall/graph/training/lora.ts';
 import { UnsupportedCase } from '../outcome.ts';
 
 /** Options of peft's LoraConfig that change the mathematics, with the value at which they don't. */
 const NEUTRAL: Record<string, unknown> = {
-  bias: 'none',
   lora_dropout: 0,
-  modules_to_save: null,
   use_dora: false,
   lora_bias: false,
   fan_in_fan_out: false,
@@ -37,5 +35,7 @@ export function loraConfig(config: Record<string, unknown>): LoraConfig {
     loraAlpha: config.lora_alpha as number,
     targetModules: [targets].flat() as string[],
     useRslora: config.use_rslora === true,
+    bias: (config.bias as LoraBias | undefined) ?? 'none',
+    modulesToSave: (config.modules_to_save as string[] | null | undefined) ?? [],
   };
 }

@@ -1,10 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { readLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
+import { readLoraAdapter, readPrefixAdapter } from '@landfall/graph/checkpoint/peft.ts';
 import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
+import { parameterCounts, type TrainableSpec } from '@landfall/graph/training/methods.ts';
 import { AdamW, linearSchedule } from '@landfall/graph/training/optimizer.ts';
-import { type TrainableSpec, TrainingGraph } from '@landfall/graph/training/trainer.ts';
+import { type PrefixConfig, promptEmbeddings } from '@landfall/graph/training/prefix.ts';
+import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
 import { optimiserStep } from '@landfall/trainer/engine/train/step.ts';
 import { baseFolder } from '../find-cases.ts';
 import { Differences, type Outcome, UnsupportedCase } from '../outcome.ts';
@@ -50,7 +52,7 @@ export async function trainingCase({ folder, file }: { folder: string; file: str
   const spec = specOf(expected, parameters);
   const differences = new Differences();
   if (expected.trainable_parameters !== undefined) {
-    const count = [...parameters.values()].reduce((sum, { data }) => sum + data.length, 0);
+    const count = parameterCounts(checkpoint.config, spec).trainable;
     differences.add('trainable_parameters', Math.abs(count - expected.trainable_parameters), 0);
   }
   const batches = expected.batches.map(sequencesOf);
@@ -103,12 +105,17 @@ async function train(
 function comparePeft(
   folder: string,
   model: ModelConfig,
-  { method }: TrainableSpec,
+  spec: TrainableSpec,
   parameters: ReadonlyMap<string, NamedTensor>,
   differences: Differences,
 ): void {
   const saved = path.join(folder, 'peft');
-  if (method !== 'lora' || !existsSync(saved)) return;
+  if (!existsSync(saved)) return;
+  if (spec.method === 'ptuning_v2') {
+    const { data } = promptEmbeddings(model, spec.prefix, parameters);
+    differences.addAll('peft', data, readPrefixAdapter(saved, model).embeddings, TENSOR);
+  }
+  if (spec.method !== 'lora') return;
   for (const [name, { data }] of readLoraAdapter(saved, model).tensors) {
     differences.addAll('peft', parameters.get(name)?.data ?? [], data, TENSOR);
   }
@@ -118,5 +125,18 @@ function comparePeft(
 function specOf({ method, config }: Expected, parameters: ReadonlyMap<string, NamedTensor>): TrainableSpec {
   if (method === 'lora') return { method: 'lora', lora: loraConfig(config) };
   if (method === 'full' || method === 'frozen') return { method: 'partial', names: [...parameters.keys()] };
+  if (method === 'ptuning_v2') return { method, prefix: prefixConfig(config, parameters) };
   throw new UnsupportedCase(`training method ${method}`);
+}
+
+/** peft leaves the projection's width open in its configuration: the tensors tell it. */
+function prefixConfig(
+  config: Record<string, unknown>,
+  parameters: ReadonlyMap<string, NamedTensor>,
+): PrefixConfig {
+  return {
+    numVirtualTokens: Number(config.num_virtual_tokens),
+    prefixProjection: config.prefix_projection === true,
+    encoderHiddenSize: parameters.get('prompt_encoder.default.transform.0.bias')?.data.length ?? 0,
+  };
 }

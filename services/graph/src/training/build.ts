@@ -1,0 +1,110 @@
+import { crossEntropy, linear, selectRows } from '../autodiff/ops.ts';
+import { Tape, type Tensor } from '../autodiff/tape.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { decoder, headWeightName, weightShapes } from '../models/transformer.ts';
+import { WeightSource } from '../onnx/weights.ts';
+import { loraAdapter, loraOwnWeights } from './lora.ts';
+import { type TrainableSpec, trainableShapes } from './methods.ts';
+import { packedAttention } from './packed-attention.ts';
+import { prefixEncoder } from './prefix.ts';
+
+/** A serialised graph and what its session needs. */
+export interface BuiltGraph {
+  model: Uint8Array;
+  /** File by location. */
+  files: ReadonlyMap<string, string>;
+  /** Modules whose adapter's input is dropped at random, with its width. */
+  dropout: ReadonlyMap<string, number>;
+}
+
+export interface BuildOptions {
+  /** Rows of the rotary tables. */
+  positions: number;
+  /** Writes the backward pass. */
+  gradients: boolean;
+  /** Keeps only each layer's input and computes the layer again in the backward pass. */
+  checkpointing: boolean;
+}
+
+/**
+ * Writes a model's forward pass from packed tokens to the mean loss, and its backward pass.
+ *
+ * What trains is an input under its parameter's name; outputs are `loss` and, for each parameter, `grad:NAME`.
+ */
+export function buildTraining(
+  checkpoint: Checkpoint,
+  spec: TrainableSpec,
+  options: BuildOptions,
+): BuiltGraph {
+  const { config } = checkpoint;
+  const tape = new Tape();
+  const { graph } = tape;
+  const parameters = new Map<string, Tensor>();
+  for (const [name, shape] of trainableShapes(config, spec)) {
+    const value = graph.input(name, 'float32', shape);
+    parameters.set(name, options.gradients ? tape.parameter(value) : tape.constant(value));
+  }
+  const parameter = (name: string) => parameters.get(name)!;
+  const weights = new WeightSource(graph, checkpoint);
+  const shapes = weightShapes(config);
+  const lora = spec.method === 'lora' || spec.method === 'qlora' ? spec.lora : undefined;
+  // An adapter may train some of the model's own weights, under names of its own.
+  const renamed = new Map(
+    lora ? [...loraOwnWeights(config, lora)].map(([name, weight]) => [weight, name]) : [],
+  );
+  const weight = (name: string): Tensor =>
+    parameters.get(renamed.get(name) ?? name) ?? tape.constant(weights.get(name, shapes.get(name)!));
+
+  const ids = graph.input('input_ids', 'int64', ['N']);
+  const half = config.headDim / 2;
+  const positions = graph.input('position_ids', 'int64', [1, 'N']);
+  const angles = (name: string) =>
+    graph.node('Gather', [graph.input(name, 'float32', [options.positions, half]), positions], {
+      axis: { int: 0 },
+    });
+  const rotation = { cos: angles('rope_cos'), sin: angles('rope_sin'), sinBack: angles('rope_sin_back') };
+  const layout = {
+    slotRows: graph.input('slot_rows', 'int64', ['S']),
+    slotMask: graph.input('slot_mask', 'float32', ['S', 1]),
+    rowSlots: graph.input('row_slots', 'int64', ['N']),
+    mask: graph.input('attention_mask', 'float32', ['B', 1, 1, 'T', 'K']),
+    slotShape: graph.input('slot_shape', 'int64', [4]),
+  };
+  const labelRows = graph.input('label_rows', 'int64', ['M']);
+  const labels = graph.input('labels', 'int64', ['M']);
+
+  const dropout = new Map<string, number>();
+  const scale =
+    lora?.loraDropout && options.gradients ? graph.input('dropout_scale', 'float32', [1]) : undefined;
+  const kept = (module: string, inputs: number) => {
+    dropout.set(module, inputs);
+    const mask = graph.input(`keep:${module}`, 'uint8', ['N', inputs]);
+    return graph.node('Mul', [graph.node('Cast', [mask], { to: { int: 1 } }), scale!]);
+  };
+  const batch = graph.node('Slice', [layout.slotShape, graph.ints([0]), graph.ints([1])]);
+  const prefix =
+    spec.method === 'ptuning_v2'
+      ? {
+          tokens: spec.prefix.numVirtualTokens,
+          layer: prefixEncoder(tape, config, spec.prefix, parameter, batch),
+        }
+      : undefined;
+  const hidden = decoder(tape, config, ids, {
+    weight,
+    rotation,
+    attention: packedAttention(tape, config, layout, prefix),
+    ...(lora ? { adapt: loraAdapter(tape, config, lora, parameter, scale && kept) } : {}),
+    ...(options.checkpointing && options.gradients
+      ? { checkpoint: (x: Tensor, layer: (x: Tensor) => Tensor) => tape.checkpoint(x, layer) }
+      : {}),
+  });
+  // Logits only where there is a label.
+  const logits = linear(tape, selectRows(tape, hidden, labelRows), weight(headWeightName(config)));
+  const loss = crossEntropy(tape, logits, labels);
+  graph.output(loss, 'loss');
+  if (options.gradients) {
+    const gradients = tape.gradients(loss, [...parameters.values()]);
+    for (const [i, name] of [...parameters.keys()].entries()) graph.output(gradients[i]!, `grad:${name}`);
+  }
+  return { model: graph.serialize(), files: weights.files, dropout };
+}
