@@ -21,7 +21,7 @@ export interface DecoderParts {
   /** What an adapter adds to a linear module's output, if it has one: x [N, K] to [N, M]. */
   adapt?(module: string, x: Tensor, y: Tensor): Tensor;
   /** x W^T + b where it is not computed as `linear` does. */
-  linear?(module: string, x: Tensor, bias: Tensor | undefined): Tensor;
+  linear?(module: string, x: Tensor, bias: Tensor | undefined): Tensor | undefined;
   /** Computes a layer [N, hiddenSize] to [N, hiddenSize] again in the backward pass, to keep less. */
   checkpoint?(x: Tensor, layer: (x: Tensor) => Tensor): Tensor;
   attention: Attention;

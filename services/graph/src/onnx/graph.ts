@@ -14,7 +14,7 @@ import {
 } from '@landfall/proto/onnx/onnx_pb.js';
 
 /** ONNX element types that graphs use. */
-export const ELEMENT = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 } as const;
+export const ELEMENT = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
 export type ElementType = keyof typeof ELEMENT;
 
 /** A value of a graph, by name. */

@@ -8,6 +8,11 @@ export interface SessionOptions {
   threads: number;
   /** Packs weights for faster products, at the price of a copy of each (default true). */
   prepack?: boolean;
+  /**
+   * Plans one block of memory for shapes that come again (default true). Without it what a long graph no longer needs
+   * is given to the next operation: a training graph then peaks at two thirds.
+   */
+  memoryPattern?: boolean;
 }
 
 /**
@@ -30,6 +35,7 @@ export async function createSession(
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
     executionProviders: ['cpu'],
+    enableMemPattern: options.memoryPattern ?? true,
     ...(options.prepack === false ? { extra: { session: { disable_prepacking: '1' } } } : {}),
   };
   if (files.size === 0) return InferenceSession.create(model, settings);

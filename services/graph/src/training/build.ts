@@ -1,8 +1,15 @@
 import { crossEntropy, linear, selectRows } from '../autodiff/ops.ts';
 import { Tape, type Tensor } from '../autodiff/tape.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { decoder, headWeightName, weightShapes } from '../models/transformer.ts';
+import { decoder, headWeightName, linearModules, weightShapes } from '../models/transformer.ts';
 import { WeightSource } from '../onnx/weights.ts';
+import {
+  type FrozenLinear,
+  type FrozenPrecision,
+  FrozenWeights,
+  int8Linear,
+  nf4Linear,
+} from './frozen-linear.ts';
 import { loraAdapter, loraOwnWeights } from './lora.ts';
 import { type TrainableSpec, trainableShapes } from './methods.ts';
 import { packedAttention } from './packed-attention.ts';
@@ -15,6 +22,8 @@ export interface BuiltGraph {
   files: ReadonlyMap<string, string>;
   /** Modules whose adapter's input is dropped at random, with its width. */
   dropout: ReadonlyMap<string, number>;
+  /** Frozen weights that are fed. */
+  frozen: FrozenWeights;
 }
 
 export interface BuildOptions {
@@ -24,6 +33,10 @@ export interface BuildOptions {
   gradients: boolean;
   /** Keeps only each layer's input and computes the layer again in the backward pass. */
   checkpointing: boolean;
+  /** Of the linear layers that do not train. */
+  precision: FrozenPrecision;
+  /** Weights that another graph of the same precision has packed already. */
+  frozen?: FrozenWeights;
 }
 
 /**
@@ -81,6 +94,10 @@ export function buildTraining(
     const mask = graph.input(`keep:${module}`, 'uint8', ['N', inputs]);
     return graph.node('Mul', [graph.node('Cast', [mask], { to: { int: 1 } }), scale!]);
   };
+  const frozen = options.frozen ?? new FrozenWeights(checkpoint);
+  const modules = linearModules(config);
+  const isFrozen = (module: string) => !parameters.has(renamed.get(`${module}.weight`) ?? `${module}.weight`);
+  const packed = frozenLinear();
   const batch = graph.node('Slice', [layout.slotShape, graph.ints([0]), graph.ints([1])]);
   const prefix =
     spec.method === 'ptuning_v2'
@@ -93,6 +110,7 @@ export function buildTraining(
     weight,
     rotation,
     attention: packedAttention(tape, config, layout, prefix),
+    ...(packed ? { linear: packed } : {}),
     ...(lora ? { adapt: loraAdapter(tape, config, lora, parameter, scale && kept) } : {}),
     ...(options.checkpointing && options.gradients
       ? { checkpoint: (x: Tensor, layer: (x: Tensor) => Tensor) => tape.checkpoint(x, layer) }
@@ -106,5 +124,20 @@ export function buildTraining(
     const gradients = tape.gradients(loss, [...parameters.values()]);
     for (const [i, name] of [...parameters.keys()].entries()) graph.output(gradients[i]!, `grad:${name}`);
   }
-  return { model: graph.serialize(), files: weights.files, dropout };
+  return { model: graph.serialize(), files: weights.files, dropout, frozen };
+
+  function frozenLinear(): ((...of: Parameters<FrozenLinear>) => Tensor | undefined) | undefined {
+    const { precision } = options;
+    if (precision === 'float32') return undefined;
+    const linearOf = precision === 'nf4' ? nf4Linear(tape, modules) : int8Linear(tape, modules, weight);
+    return (module, x, bias) => {
+      if (!isFrozen(module)) return undefined;
+      if (!options.frozen) {
+        const shape = modules.get(module)!;
+        if (precision === 'nf4') frozen.addNf4(module, shape);
+        else frozen.addInt8(module, shape);
+      }
+      return linearOf(module, x, bias);
+    };
+  }
 }

@@ -7,6 +7,7 @@ import { createSession } from '../onnx/session.ts';
 import { type BuiltGraph, buildTraining } from './build.ts';
 import { checkBatch } from './check-batch.ts';
 import { keepMask, mix } from './dropout.ts';
+import type { FrozenPrecision } from './frozen-linear.ts';
 import { type TrainableSpec, trainableShapes } from './methods.ts';
 import { type PackedBatch, packSequences, type Sequence } from './packing.ts';
 
@@ -16,6 +17,8 @@ export interface TrainingOptions {
   maxLength: number;
   /** Computes each layer again in the backward pass: less memory, more time. */
   checkpointing?: boolean;
+  /** Of the frozen linear layers' forward products; QLoRA has NF4 whatever stands here. */
+  forwardPrecision?: 'float32' | 'int8';
 }
 
 /** Loss and gradients of one micro-batch. */
@@ -73,6 +76,7 @@ export class TrainingGraph {
       positions: options.maxLength + prefixTokens(spec),
       gradients: true,
       checkpointing: options.checkpointing ?? false,
+      precision: precisionOf(spec, options),
     });
     const session = await createSession(built.model, built.files, {
       threads: options.threads,
@@ -124,8 +128,10 @@ export class TrainingGraph {
       positions: this.#positions,
       gradients: false,
       checkpointing: false,
+      precision: precisionOf(this.#spec, this.#options),
+      frozen: this.#built.frozen,
     });
-    return createSession(built.model, built.files, { threads: this.#options.threads, prepack: false });
+    return createSession(built.model, built.files, sessionOptions(this.#options));
   }
 
   #pack(sequences: readonly Sequence[]): PackedBatch {
@@ -153,6 +159,7 @@ export class TrainingGraph {
     const slots = sequences * longest;
     const feeds: Record<string, OrtTensor> = {
       ...this.#tables,
+      ...this.#built.frozen.feeds,
       input_ids: new OrtTensor('int64', batch.ids, [tokens]),
       position_ids: new OrtTensor('int64', batch.positions, [1, tokens]),
       slot_rows: new OrtTensor('int64', batch.slotRows, [slots]),
@@ -173,6 +180,12 @@ export class TrainingGraph {
     return feeds;
   }
 }
+
+/** Weights are mapped from their files and not packed into copies; what is no longer needed is used again. */
+const sessionOptions = ({ threads }: TrainingOptions) => ({ threads, prepack: false, memoryPattern: false });
+
+const precisionOf = (spec: TrainableSpec, options: TrainingOptions): FrozenPrecision =>
+  spec.method === 'qlora' ? 'nf4' : (options.forwardPrecision ?? 'float32');
 
 /** Virtual tokens that stand before each sequence. */
 function prefixTokens(spec: TrainableSpec): number {

@@ -3,13 +3,20 @@ import type { TrainerService } from '@landfall/proto/landfall/trainer/v1/trainer
 import type { WorkerService } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
 import type { TrainerContext } from '../context.ts';
 import { cancelJob } from './cancel-job.ts';
+import { compareVersions } from './compare-versions.ts';
 import { createJob } from './create-job.ts';
 import { evaluate } from './evaluate.ts';
 import { getJob } from './get-job.ts';
 import { listJobs } from './list-jobs.ts';
 import { prepareDataset } from './prepare-dataset.ts';
 import { recommendMethod } from './recommend-method.ts';
-import { createTuningPlan, watchTuningPlan } from './tuning-plan.ts';
+import {
+  cancelTuningPlan,
+  createTuningPlan,
+  getTuningPlan,
+  listTuningPlans,
+  watchTuningPlan,
+} from './tuning-plan.ts';
 import { watchJob } from './watch-job.ts';
 import { finishAttemptRoute } from './worker/finish-attempt.ts';
 import { reportProgressRoute } from './worker/report-progress.ts';
@@ -25,8 +32,12 @@ export function trainerRoutes(context: TrainerContext): Implementation<typeof Tr
     cancelJob: cancelJob(context),
     watchJob: watchJob(context),
     evaluate: evaluate(context),
+    compareVersions: compareVersions(context),
     createTuningPlan: createTuningPlan(context),
     watchTuningPlan: watchTuningPlan(context),
+    getTuningPlan: getTuningPlan(context),
+    listTuningPlans: listTuningPlans(context),
+    cancelTuningPlan: cancelTuningPlan(context),
   };
 }
 

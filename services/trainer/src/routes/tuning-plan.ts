@@ -11,3 +11,15 @@ export const createTuningPlan: Route<'createTuningPlan'> = () => () => {
 export const watchTuningPlan: Route<'watchTuningPlan'> = () => () => {
   throw unimplemented(reason);
 };
+
+export const getTuningPlan: Route<'getTuningPlan'> = () => () => {
+  throw unimplemented(reason);
+};
+
+export const listTuningPlans: Route<'listTuningPlans'> = () => () => {
+  throw unimplemented(reason);
+};
+
+export const cancelTuningPlan: Route<'cancelTuningPlan'> = () => () => {
+  throw unimplemented(reason);
+};

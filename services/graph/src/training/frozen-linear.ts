@@ -1,0 +1,166 @@
+import { Tensor as OrtTensor } from 'onnxruntime-node';
+import type { Tape, Tensor } from '../autodiff/tape.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { DYNAMIC_CODE, MAXIMA_BLOCK, NF4_VALUES, quantizeMaxima, quantizeNf4 } from '../checkpoint/nf4.ts';
+import { readFloat32 } from '../checkpoint/safetensors.ts';
+import type { Value } from '../onnx/graph.ts';
+
+/** How a frozen linear layer's weight is kept for the forward pass. */
+export type FrozenPrecision = 'float32' | 'nf4' | 'int8';
+
+/** A frozen linear layer in another precision: adds nodes for x W^T + b and the gradient of x. */
+export type FrozenLinear = (module: string, x: Tensor, bias: Tensor | undefined) => Tensor;
+
+const NF4_BLOCK = 64;
+const FLOAT = { to: { int: 1 } } as const;
+const INT32 = { to: { int: 6 } } as const;
+const INT8 = { to: { int: 3 } } as const;
+
+/** Weights in another precision, fed to the session: an input is never packed or folded into a float copy. */
+export class FrozenWeights {
+  readonly feeds: Record<string, OrtTensor> = {};
+  readonly #checkpoint: Checkpoint;
+
+  constructor(checkpoint: Checkpoint) {
+    this.#checkpoint = checkpoint;
+  }
+
+  /** Bytes of all that is fed. */
+  get byteLength(): number {
+    return Object.values(this.feeds).reduce((sum, { data }) => sum + (data as Uint8Array).byteLength, 0);
+  }
+
+  /** Packs a weight [M, K]: values in NF4, block maxima in 8 bits. */
+  addNf4(module: string, shape: readonly [number, number]): void {
+    const { packed, absmax } = quantizeNf4(this.#read(module), shape, NF4_BLOCK);
+    const { codes, scales, offset } = quantizeMaxima(absmax);
+    // Whole blocks of maxima, so that the graph can lay them out in rows.
+    const padded = new Uint8Array(scales.length * MAXIMA_BLOCK);
+    padded.set(codes);
+    this.feeds[`nf4:${module}`] = new OrtTensor('uint8', packed, [packed.length]);
+    this.feeds[`nf4_maxima:${module}`] = new OrtTensor('uint8', padded, [scales.length, MAXIMA_BLOCK]);
+    this.feeds[`nf4_scales:${module}`] = new OrtTensor('float32', scales, [scales.length, 1]);
+    this.feeds[`nf4_offset:${module}`] = new OrtTensor('float32', Float32Array.of(offset), [1]);
+  }
+
+  /** Rounds a weight [M, K] to 8 bits with a scale for each output, laid out as [K, M]. */
+  addInt8(module: string, [outputs, inputs]: readonly [number, number]): void {
+    const weight = this.#read(module);
+    const rounded = new Int8Array(outputs * inputs);
+    const scales = new Float32Array(outputs);
+    for (let o = 0; o < outputs; o++) {
+      const row = weight.subarray(o * inputs, (o + 1) * inputs);
+      let largest = 0;
+      for (let i = 0; i < inputs; i++) largest = Math.max(largest, Math.abs(row[i]!));
+      const scale = largest / 127 || 1;
+      scales[o] = scale;
+      for (let i = 0; i < inputs; i++) rounded[i * outputs + o] = Math.round(row[i]! / scale);
+    }
+    this.feeds[`int8:${module}`] = new OrtTensor('int8', rounded, [inputs, outputs]);
+    this.feeds[`int8_scales:${module}`] = new OrtTensor('float32', scales, [outputs]);
+  }
+
+  #read(module: string): Float32Array {
+    const entry = this.#checkpoint.tensors.get(`${module}.weight`)!;
+    return readFloat32(entry.file, entry);
+  }
+}
+
+/**
+ * Linear layers whose weight is packed in NF4 (Dettmers et al. 2023). Forward by the runtime's own operator; backward
+ * through the unpacked weight, one at a time.
+ */
+export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, number]>): FrozenLinear {
+  const { graph } = tape;
+  const pairs = new Float32Array(512);
+  for (let byte = 0; byte < 256; byte++) {
+    pairs[2 * byte] = NF4_VALUES[byte >> 4]!;
+    pairs[2 * byte + 1] = NF4_VALUES[byte & 15]!;
+  }
+  const table = graph.weight('nf4_pairs', [256, 2], pairs);
+  const code = graph.weight('nf4_dynamic_code', [256], DYNAMIC_CODE);
+  const rows = { axis: { int: 0 } } as const;
+  const known = new Map<string, { packed: Value; maxima: Value }>();
+  const parts = (module: string, size: number) => {
+    let found = known.get(module);
+    if (!found) {
+      const blocks = Math.ceil(size / NF4_BLOCK);
+      const groups = Math.ceil(blocks / MAXIMA_BLOCK);
+      const codes = graph.input(`nf4_maxima:${module}`, 'uint8', [groups, MAXIMA_BLOCK]);
+      const scales = graph.input(`nf4_scales:${module}`, 'float32', [groups, 1]);
+      const offset = graph.input(`nf4_offset:${module}`, 'float32', [1]);
+      const values = graph.node('Gather', [code, graph.node('Cast', [codes], INT32)], rows);
+      const all = graph.node('Add', [graph.node('Mul', [values, scales]), offset]);
+      const flat = graph.node('Reshape', [all, graph.ints([-1])]);
+      const maxima = graph.node('Slice', [flat, graph.ints([0]), graph.ints([blocks])]);
+      found = { packed: graph.input(`nf4:${module}`, 'uint8', [Math.ceil(size / 2)]), maxima };
+      known.set(module, found);
+    }
+    return found;
+  };
+  return (module, x, bias) => {
+    const [outputs, inputs] = modules.get(module)!;
+    const { packed, maxima } = parts(module, outputs * inputs);
+    const product = graph.node('ms.MatMulBnb4', [x, packed, maxima], {
+      K: { int: inputs },
+      N: { int: outputs },
+      block_size: { int: NF4_BLOCK },
+      quant_type: { int: 1 },
+    });
+    const y = bias ? graph.node('Add', [product, bias]) : product;
+    return tape.record(y, bias ? [x, bias] : [x], (dy) => [
+      x.needsGrad ? graph.node('MatMul', [dy, unpack()]) : undefined,
+      bias?.needsGrad ? graph.node('ReduceSum', [dy, graph.ints([0])], { keepdims: { int: 0 } }) : undefined,
+    ]);
+
+    function unpack(): Value {
+      const indices = graph.node('Cast', [packed], INT32);
+      const values = graph.node('Gather', [table, indices], rows);
+      const blocks = graph.node('Reshape', [values, graph.ints([-1, NF4_BLOCK])]);
+      const scaled = graph.node('Mul', [blocks, graph.node('Unsqueeze', [maxima, graph.ints([1])])]);
+      return graph.node('Reshape', [scaled, graph.ints([outputs, inputs])]);
+    }
+  };
+}
+
+/**
+ * Linear layers with an 8-bit forward pass: each row of x and each output of the weight has a scale of its own, so that
+ * a row's result does not depend on its neighbours. The gradient of x is taken through the float32 weight (the rounding
+ * is passed straight through; Bengio et al. 2013).
+ */
+export function int8Linear(
+  tape: Tape,
+  modules: ReadonlyMap<string, [number, number]>,
+  weight: (name: string) => Tensor,
+): FrozenLinear {
+  const { graph } = tape;
+  // q, k and v share an input, and so do gate and up.
+  const rounded = new Map<string, { values: Value; scale: Value }>();
+  const round = (x: Tensor) => {
+    let found = rounded.get(x.name);
+    if (!found) {
+      const largest = graph.node('ReduceMax', [graph.node('Abs', [x]), graph.ints([-1])]);
+      const scale = graph.node('Max', [
+        graph.node('Mul', [largest, graph.float(1 / 127)]),
+        graph.float(1e-30),
+      ]);
+      const values = graph.node('Cast', [graph.node('Round', [graph.node('Div', [x, scale])])], INT8);
+      found = { values, scale };
+      rounded.set(x.name, found);
+    }
+    return found;
+  };
+  return (module, x, bias) => {
+    const [outputs, inputs] = modules.get(module)!;
+    const { values, scale } = round(x);
+    const packed = graph.input(`int8:${module}`, 'int8', [inputs, outputs]);
+    const scales = graph.input(`int8_scales:${module}`, 'float32', [outputs]);
+    const product = graph.node('Cast', [graph.node('MatMulInteger', [values, packed])], FLOAT);
+    const scaled = graph.node('Mul', [graph.node('Mul', [product, scale]), scales]);
+    const y = bias ? graph.node('Add', [scaled, bias]) : scaled;
+    return tape.record(y, bias ? [x, bias] : [x], (dy) => [
+      x.needsGrad ? graph.node('MatMul', [dy, weight(`${module}.weight`)]) : undefined,
+      bias?.needsGrad ? graph.node('ReduceSum', [dy, graph.ints([0])], { keepdims: { int: 0 } }) : undefined,
+    ]);
+  };
+}
