@@ -53,16 +53,18 @@ export interface Nf4Weight {
   absmax: Float32Array;
 }
 
+/** Cells to each side of 0, each narrower than any two borders are apart. */
+const CELLS = 2048;
+/** The value's code at each cell's lower end. */
+const GUIDE = Uint8Array.from(
+  { length: 2 * CELLS + 1 },
+  (_, cell) => BORDERS.filter((border) => cell / CELLS - 1 > border).length,
+);
+
+/** @param value -1 to 1; equal to a border takes the lower code */
 function code(value: number): number {
-  // Binary search; equal to a border takes the lower value.
-  let low = 0;
-  let high = 15;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (value > BORDERS[middle]!) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  const found = GUIDE[(value * CELLS + CELLS) | 0]!;
+  return found < 15 && value > BORDERS[found]! ? found + 1 : found;
 }
 
 /** Packs a weight. @param data [N, K], row by row; the last block may be short */
@@ -73,7 +75,10 @@ export function quantizeNf4(data: Float32Array, shape: readonly [number, number]
     const from = block * blockSize;
     const to = Math.min(data.length, from + blockSize);
     let largest = 0;
-    for (let i = from; i < to; i++) largest = Math.max(largest, Math.abs(data[i]!));
+    for (let i = from; i < to; i++) {
+      const size = Math.abs(data[i]!);
+      if (size > largest) largest = size;
+    }
     absmax[block] = largest;
     const inverse = largest > 0 ? Math.fround(1 / largest) : 0;
     for (let i = from; i < to; i++) {

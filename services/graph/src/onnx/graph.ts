@@ -12,6 +12,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from '@landfall/proto/onnx/onnx_pb.js';
+import { inRunningOrder, withoutCopies } from './order.ts';
 
 /** ONNX element types that graphs use. */
 export const ELEMENT = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
@@ -165,7 +166,7 @@ export class OnnxGraph {
       ],
       graph: {
         name: 'landfall',
-        node: this.#nodes,
+        node: inRunningOrder(withoutCopies(this.#nodes), new Set(this.#outputs.map(({ name }) => name))),
         initializer: this.#initializers,
         input: this.#inputs,
         output: this.#outputs,

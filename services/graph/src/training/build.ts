@@ -1,3 +1,4 @@
+import { frozenHeadLoss } from '../autodiff/head-loss.ts';
 import { crossEntropy, linear, selectRows } from '../autodiff/ops.ts';
 import { Tape, type Tensor } from '../autodiff/tape.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
@@ -117,8 +118,11 @@ export function buildTraining(
       : {}),
   });
   // Logits only where there is a label.
-  const logits = linear(tape, selectRows(tape, hidden, labelRows), weight(headWeightName(config)));
-  const loss = crossEntropy(tape, logits, labels);
+  const labelled = selectRows(tape, hidden, labelRows);
+  const head = weight(headWeightName(config));
+  const loss = head.needsGrad
+    ? crossEntropy(tape, linear(tape, labelled, head), labels)
+    : frozenHeadLoss(tape, labelled, head, labels, graph.input('label_chunks', 'int64', ['C']));
   graph.output(loss, 'loss');
   if (options.gradients) {
     const gradients = tape.gradients(loss, [...parameters.values()]);

@@ -109,12 +109,16 @@ export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, numb
     });
     const y = bias ? graph.node('Add', [product, bias]) : product;
     return tape.record(y, bias ? [x, bias] : [x], (dy) => [
-      x.needsGrad ? graph.node('MatMul', [dy, unpack()]) : undefined,
+      x.needsGrad ? graph.node('MatMul', [dy, unpack(dy)]) : undefined,
       bias?.needsGrad ? graph.node('ReduceSum', [dy, graph.ints([0])], { keepdims: { int: 0 } }) : undefined,
     ]);
 
-    function unpack(): Value {
-      const indices = graph.node('Cast', [packed], INT32);
+    /** Not before the gradient is there: the runtime would unpack every layer at the start. */
+    function unpack(dy: Value): Value {
+      const rowCount = graph.node('Slice', [graph.node('Shape', [dy]), graph.ints([0]), graph.ints([1])]);
+      const begin = graph.node('Mul', [rowCount, graph.ints([0])]);
+      const late = graph.node('Slice', [packed, begin, graph.ints([Math.ceil((outputs * inputs) / 2)])]);
+      const indices = graph.node('Cast', [late], INT32);
       const values = graph.node('Gather', [table, indices], rows);
       const blocks = graph.node('Reshape', [values, graph.ints([-1, NF4_BLOCK])]);
       const scaled = graph.node('Mul', [blocks, graph.node('Unsqueeze', [maxima, graph.ints([1])])]);

@@ -1,4 +1,5 @@
 import { type InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { chunkBounds } from '../autodiff/head-loss.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { NamedTensor } from '../checkpoint/safetensors.ts';
 import type { ModelConfig } from '../models/config.ts';
@@ -15,7 +16,7 @@ export interface TrainingOptions {
   threads: number;
   /** Longest sequence that will come, in tokens; sizes the rotary tables. */
   maxLength: number;
-  /** Computes each layer again in the backward pass: less memory, more time. */
+  /** Computes each layer again in the backward pass: less memory, more time. Default: for QLoRA alone. */
   checkpointing?: boolean;
   /** Of the frozen linear layers' forward products; QLoRA has NF4 whatever stands here. */
   forwardPrecision?: 'float32' | 'int8';
@@ -75,13 +76,10 @@ export class TrainingGraph {
     const built = buildTraining(checkpoint, spec, {
       positions: options.maxLength + prefixTokens(spec),
       gradients: true,
-      checkpointing: options.checkpointing ?? false,
+      checkpointing: options.checkpointing ?? spec.method === 'qlora',
       precision: precisionOf(spec, options),
     });
-    const session = await createSession(built.model, built.files, {
-      threads: options.threads,
-      prepack: false,
-    });
+    const session = await createSession(built.model, built.files, sessionOptions(options));
     return new TrainingGraph(checkpoint, spec, options, built, session);
   }
 
@@ -97,7 +95,7 @@ export class TrainingGraph {
   ): Promise<StepResult> {
     const batch = this.#pack(sequences);
     const outputs = await this.#session.run({
-      ...this.#feeds(batch, parameters),
+      ...this.#feeds(this.#session, batch, parameters),
       ...this.#dropout(batch.tokens, seed),
     });
     const gradients = new Map<string, Float32Array>();
@@ -107,8 +105,8 @@ export class TrainingGraph {
 
   /** Loss alone, without dropout. The runtime runs a whole graph whatever is fetched: this has a graph of its own. */
   async loss(sequences: readonly Sequence[], parameters: ReadonlyMap<string, NamedTensor>): Promise<number> {
-    const feeds = this.#feeds(this.#pack(sequences), parameters);
     this.#forward ??= await this.#createForward();
+    const feeds = this.#feeds(this.#forward, this.#pack(sequences), parameters);
     const outputs = await this.#forward.run(feeds);
     return (outputs.loss!.data as Float32Array)[0]!;
   }
@@ -154,7 +152,11 @@ export class TrainingGraph {
     return feeds;
   }
 
-  #feeds(batch: PackedBatch, parameters: ReadonlyMap<string, NamedTensor>): Record<string, OrtTensor> {
+  #feeds(
+    session: InferenceSession,
+    batch: PackedBatch,
+    parameters: ReadonlyMap<string, NamedTensor>,
+  ): Record<string, OrtTensor> {
     const { tokens, sequences, longest, prefix } = batch;
     const slots = sequences * longest;
     const feeds: Record<string, OrtTensor> = {
@@ -174,6 +176,10 @@ export class TrainingGraph {
       label_rows: new OrtTensor('int64', batch.labelRows, [batch.labelRows.length]),
       labels: new OrtTensor('int64', batch.labels, [batch.labels.length]),
     };
+    if (session.inputNames.includes('label_chunks')) {
+      const bounds = chunkBounds(batch.labels.length);
+      feeds.label_chunks = new OrtTensor('int64', bounds, [bounds.length]);
+    }
     for (const [name, shape] of this.shapes) {
       feeds[name] = new OrtTensor('float32', parameters.get(name)!.data, shape);
     }

@@ -1,0 +1,35 @@
+import type { NodeProto } from '@landfall/proto/onnx/onnx_pb.js';
+
+/**
+ * The nodes that the outputs need, in an order that frees memory early. The runtime runs every node it is given, needed
+ * or not; and it walks from the last node that nothing follows back to what that one needs, then on to the last but one:
+ * so those whose inputs are there first must stand last, or a gradient's inputs are kept until all others are done.
+ */
+export function inRunningOrder(nodes: readonly NodeProto[], outputs: ReadonlySet<string>): NodeProto[] {
+  const needed = new Set(outputs);
+  const kept: NodeProto[] = [];
+  for (const node of nodes.toReversed()) {
+    if (!node.output.some((name) => needed.has(name))) continue;
+    kept.push(node);
+    for (const name of node.input) needed.add(name);
+  }
+  kept.reverse();
+  const followed = new Set(kept.flatMap((node) => node.input));
+  const isLast = (node: NodeProto) => !node.output.some((name) => followed.has(name));
+  return [...kept.filter((node) => !isLast(node)), ...kept.filter(isLast).reverse()];
+}
+
+/** Gives a node's output the name that the graph's output has, where nothing else reads it, instead of a copy. */
+export function withoutCopies(nodes: readonly NodeProto[]): NodeProto[] {
+  const readers = new Map<string, number>();
+  for (const { input } of nodes) for (const name of input) readers.set(name, (readers.get(name) ?? 0) + 1);
+  const producers = new Map(nodes.flatMap((node) => node.output.map((name) => [name, node] as const)));
+  return nodes.filter((node) => {
+    if (node.opType !== 'Identity') return true;
+    const [from, to] = [node.input[0]!, node.output[0]!];
+    const producer = producers.get(from);
+    if (!producer || readers.get(from) !== 1) return true;
+    producer.output = producer.output.map((name) => (name === from ? to : name));
+    return false;
+  });
+}
