@@ -88,6 +88,15 @@ export class OnnxGraph {
     return { name };
   }
 
+  /** Bytes inside the model. */
+  bytes(name: string, type: 'uint8' | 'int8', shape: readonly number[], data: Uint8Array | Int8Array): Value {
+    const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.#initializers.push(
+      create(TensorProtoSchema, { name, dataType: ELEMENT[type], dims: shape.map(BigInt), rawData }),
+    );
+    return { name };
+  }
+
   /** A small integer list [n], shared by equal content. */
   ints(values: readonly number[]): Value {
     return this.#constant(`i${values.join('_')}`, () =>

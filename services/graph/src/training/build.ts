@@ -133,14 +133,11 @@ export function buildTraining(
   function frozenLinear(): ((...of: Parameters<FrozenLinear>) => Tensor | undefined) | undefined {
     const { precision } = options;
     if (precision === 'float32') return undefined;
-    const linearOf = precision === 'nf4' ? nf4Linear(tape, modules) : int8Linear(tape, modules, weight);
+    const linearOf =
+      precision === 'nf4' ? nf4Linear(tape, modules) : int8Linear(tape, modules, frozen, weight);
     return (module, x, bias) => {
       if (!isFrozen(module)) return undefined;
-      if (!options.frozen) {
-        const shape = modules.get(module)!;
-        if (precision === 'nf4') frozen.addNf4(module, shape);
-        else frozen.addInt8(module, shape);
-      }
+      if (precision === 'nf4') frozen.addNf4(module, modules.get(module)!);
       return linearOf(module, x, bias);
     };
   }

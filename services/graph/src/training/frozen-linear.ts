@@ -3,7 +3,7 @@ import type { Tape, Tensor } from '../autodiff/tape.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { DYNAMIC_CODE, MAXIMA_BLOCK, NF4_VALUES, quantizeMaxima, quantizeNf4 } from '../checkpoint/nf4.ts';
 import { readFloat32 } from '../checkpoint/safetensors.ts';
-import type { Value } from '../onnx/graph.ts';
+import type { OnnxGraph, Value } from '../onnx/graph.ts';
 
 /** How a frozen linear layer's weight is kept for the forward pass. */
 export type FrozenPrecision = 'float32' | 'nf4' | 'int8';
@@ -12,11 +12,9 @@ export type FrozenPrecision = 'float32' | 'nf4' | 'int8';
 export type FrozenLinear = (module: string, x: Tensor, bias: Tensor | undefined) => Tensor;
 
 const NF4_BLOCK = 64;
-const FLOAT = { to: { int: 1 } } as const;
 const INT32 = { to: { int: 6 } } as const;
-const INT8 = { to: { int: 3 } } as const;
 
-/** Weights in another precision, fed to the session: an input is never packed or folded into a float copy. */
+/** Weights in another precision. NF4 is fed to the session: an input is never unpacked into a float copy ahead. */
 export class FrozenWeights {
   readonly feeds: Record<string, OrtTensor> = {};
   readonly #checkpoint: Checkpoint;
@@ -32,6 +30,7 @@ export class FrozenWeights {
 
   /** Packs a weight [M, K]: values in NF4, block maxima in 8 bits. */
   addNf4(module: string, shape: readonly [number, number]): void {
+    if (this.feeds[`nf4:${module}`]) return;
     const { packed, absmax } = quantizeNf4(this.#read(module), shape, NF4_BLOCK);
     const { codes, scales, offset } = quantizeMaxima(absmax);
     // Whole blocks of maxima, so that the graph can lay them out in rows.
@@ -43,8 +42,11 @@ export class FrozenWeights {
     this.feeds[`nf4_offset:${module}`] = new OrtTensor('float32', Float32Array.of(offset), [1]);
   }
 
-  /** Rounds a weight [M, K] to 8 bits with a scale for each output, laid out as [K, M]. */
-  addInt8(module: string, [outputs, inputs]: readonly [number, number]): void {
+  /**
+   * A weight [M, K] rounded to 8 bits with a scale for each output, laid out as [K, M]. It stands in the graph: only a
+   * constant is laid out for the processor's 8-bit products.
+   */
+  int8(graph: OnnxGraph, module: string, [outputs, inputs]: readonly [number, number]): [Value, Value] {
     const weight = this.#read(module);
     const rounded = new Int8Array(outputs * inputs);
     const scales = new Float32Array(outputs);
@@ -56,8 +58,10 @@ export class FrozenWeights {
       scales[o] = scale;
       for (let i = 0; i < inputs; i++) rounded[i * outputs + o] = Math.round(row[i]! / scale);
     }
-    this.feeds[`int8:${module}`] = new OrtTensor('int8', rounded, [inputs, outputs]);
-    this.feeds[`int8_scales:${module}`] = new OrtTensor('float32', scales, [outputs]);
+    return [
+      graph.bytes(`int8:${module}`, 'int8', [inputs, outputs], rounded),
+      graph.weight(`int8_scales:${module}`, [outputs], scales),
+    ];
   }
 
   #read(module: string): Float32Array {
@@ -135,11 +139,15 @@ export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, numb
 export function int8Linear(
   tape: Tape,
   modules: ReadonlyMap<string, [number, number]>,
+  frozen: FrozenWeights,
   weight: (name: string) => Tensor,
 ): FrozenLinear {
   const { graph } = tape;
+  const middle = graph.bytes('int8_middle', 'uint8', [], Uint8Array.of(128));
   // q, k and v share an input, and so do gate and up.
   const rounded = new Map<string, { values: Value; scale: Value }>();
+  // A layer that is computed again has the same weights.
+  const weights = new Map<string, [Value, Value]>();
   const round = (x: Tensor) => {
     let found = rounded.get(x.name);
     if (!found) {
@@ -148,19 +156,22 @@ export function int8Linear(
         graph.node('Mul', [largest, graph.float(1 / 127)]),
         graph.float(1e-30),
       ]);
-      const values = graph.node('Cast', [graph.node('Round', [graph.node('Div', [x, scale])])], INT8);
+      const values = graph.node('QuantizeLinear', [graph.node('Div', [x, scale]), graph.float(1), middle]);
       found = { values, scale };
       rounded.set(x.name, found);
     }
     return found;
   };
   return (module, x, bias) => {
-    const [outputs, inputs] = modules.get(module)!;
     const { values, scale } = round(x);
-    const packed = graph.input(`int8:${module}`, 'int8', [inputs, outputs]);
-    const scales = graph.input(`int8_scales:${module}`, 'float32', [outputs]);
-    const product = graph.node('Cast', [graph.node('MatMulInteger', [values, packed])], FLOAT);
-    const scaled = graph.node('Mul', [graph.node('Mul', [product, scale]), scales]);
+    let known = weights.get(module);
+    if (!known) {
+      known = frozen.int8(graph, module, modules.get(module)!);
+      weights.set(module, known);
+    }
+    const [packed, scales] = known;
+    const product = graph.node('ms.MatMulIntegerToFloat', [values, packed, graph.float(1), scales, middle]);
+    const scaled = graph.node('Mul', [product, scale]);
     const y = bias ? graph.node('Add', [scaled, bias]) : scaled;
     return tape.record(y, bias ? [x, bias] : [x], (dy) => [
       x.needsGrad ? graph.node('MatMul', [dy, weight(`${module}.weight`)]) : undefined,

@@ -187,8 +187,15 @@ export class TrainingGraph {
   }
 }
 
-/** Weights are mapped from their files and not packed into copies; what is no longer needed is used again. */
-const sessionOptions = ({ threads }: TrainingOptions) => ({ threads, prepack: false, memoryPattern: false });
+/**
+ * Weights are mapped from their files and not packed into copies, but for 8-bit ones, which are slow as they lie; what
+ * is no longer needed is used again.
+ */
+const sessionOptions = ({ threads, forwardPrecision }: TrainingOptions) => ({
+  threads,
+  prepack: forwardPrecision === 'int8',
+  memoryPattern: false,
+});
 
 const precisionOf = (spec: TrainableSpec, options: TrainingOptions): FrozenPrecision =>
   spec.method === 'qlora' ? 'nf4' : (options.forwardPrecision ?? 'float32');
