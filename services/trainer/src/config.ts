@@ -10,7 +10,7 @@ export interface Neighbours {
 
 /** The control service. */
 export interface TrainerConfig extends ServiceConfig, Neighbours {
-  /** Memory that a job may plan with, in bytes; 0 takes the machine's. */
+  /** Memory that a job may use, in bytes; 0 takes the machine's. */
   memoryBytes: number;
   /** Threads that a worker trains with, for estimates of time. */
   threads: number;
@@ -22,6 +22,8 @@ export interface WorkerConfig extends ServiceConfig, Neighbours {
   trainerUrl: string;
   /** Threads of one operation. */
   threads: number;
+  /** Memory that a job may use, in bytes; 0 takes the machine's. */
+  memoryBytes: number;
   /** Silence after which the queue hands a worker's job to another, in milliseconds. */
   ackWaitMs: number;
   /** Milliseconds between reports of progress. */
@@ -37,6 +39,7 @@ const neighbours = (env: Env): Neighbours => ({
   balancerUrl: stringVar(env, 'LANDFALL_BALANCER_URL'),
 });
 
+const memoryBytes = (env: Env) => integerVar(env, 'LANDFALL_TRAINER_MEMORY_MIB', 0, 0, 2 ** 31) * 1024 ** 2;
 const threads = (env: Env) => integerVar(env, 'LANDFALL_TRAINER_THREADS', 2, 1, 1024);
 
 /**
@@ -48,7 +51,7 @@ export function readConfig(env: Env): TrainerConfig {
   return {
     ...readServiceConfig('trainer', env),
     ...neighbours(env),
-    memoryBytes: integerVar(env, 'LANDFALL_TRAINER_MEMORY_MIB', 0, 0, 2 ** 31) * 1024 ** 2,
+    memoryBytes: memoryBytes(env),
     threads: threads(env),
   };
 }
@@ -64,6 +67,7 @@ export function readWorkerConfig(env: Env): WorkerConfig {
     ...neighbours(env),
     trainerUrl: stringVar(env, 'LANDFALL_TRAINER_URL'),
     threads: threads(env),
+    memoryBytes: memoryBytes(env),
     ackWaitMs: integerVar(env, 'LANDFALL_TRAINER_ACK_WAIT_MS', 5000, 300, 600_000),
     reportMs: integerVar(env, 'LANDFALL_TRAINER_REPORT_MS', 500, 10, 60_000),
     evaluationConcurrency: integerVar(env, 'LANDFALL_TRAINER_EVALUATION_CONCURRENCY', 8, 1, 256),

@@ -15,11 +15,6 @@ export const notReady = (ref: string): LandfallError =>
 export const wrongKind = (ref: string, kind: string, wanted: string): LandfallError =>
   failedPrecondition(`${ref} is ${kind} and not ${wanted}`, { reason: 'WRONG_KIND' });
 
-export const methodNotOffered = (method: string): LandfallError =>
-  failedPrecondition(`the method ${method} is not offered yet; use METHOD_LORA`, {
-    reason: 'METHOD_NOT_OFFERED',
-  });
-
 export const noDeployment = (base: string): LandfallError =>
   failedPrecondition(
     `an evaluation is asked for, and no deployment serves ${base}; deploy it with BalancerService.Deploy, or leave ` +

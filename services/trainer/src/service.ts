@@ -19,6 +19,7 @@ import type { TrainerConfig } from './config.ts';
 import type { TrainerContext } from './context.ts';
 import { trainerEntities } from './db/entities.ts';
 import { initialMigration } from './db/migrations/initial.ts';
+import { outcomesMigration } from './db/migrations/outcomes.ts';
 import { JobChanges } from './domain/job-changes.ts';
 import { QUEUE } from './domain/queue.ts';
 import { trainerRoutes, workerRoutes } from './routes/routes.ts';
@@ -58,7 +59,7 @@ export class TrainerService implements Service {
         url: config.databaseUrl,
         file: join(config.home, 'trainer.sqlite'),
         entities: trainerEntities,
-        migrations: [initialMigration],
+        migrations: [initialMigration, outcomesMigration],
       }),
     );
     const signer = new IdentitySigner(config.meshKey);

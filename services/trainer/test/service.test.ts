@@ -110,7 +110,6 @@ describe('the trainer', () => {
     const create = (changes: object) => failure(trainer.createJob({ spec: spec('out', changes) }));
     expect((await create({ baseModel: 'models:/nobody/1.0.0' })).code).toBe(status.NOT_FOUND);
     expect((await create({ baseModel: train })).code).toBe(status.FAILED_PRECONDITION);
-    expect((await create({ method: Method.QLORA })).reason).toBe('METHOD_NOT_OFFERED');
     expect((await create({ config: { ...CONFIG, targetModules: ['nope'] } })).fieldViolations[0]!.field).toBe(
       'spec.config.target_modules',
     );
@@ -129,8 +128,6 @@ describe('the trainer', () => {
     mesh.replicas.bases.add(base);
     const asViewer = trainer.createJob({ spec: spec('out') }, { identity: viewer });
     expect((await failure(asViewer)).code).toBe(status.PERMISSION_DENIED);
-    const plan = trainer.createTuningPlan({ spec: spec('out'), metric: 'bleu', threshold: 40 });
-    expect((await failure(plan)).code).toBe(status.UNIMPLEMENTED);
   });
 
   it('trains, evaluates on replicas and registers, telling how far it is', async (t) => {

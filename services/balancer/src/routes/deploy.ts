@@ -3,6 +3,7 @@ import {
   DeployRequestSchema,
   DeployResponseSchema,
 } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import type { Route } from '../context.ts';
 import { declareDeployment, findDeployment } from '../domain/deployments.ts';
 import { repeatable } from '../domain/repeatable.ts';
@@ -14,7 +15,9 @@ export const deploy: Route<'deploy'> = (context) => async (request, call) => {
   const { database, fleet, registry, logger } = context;
   const { tenant } = call.identity;
   const { name, requestId, replicas, waitReady } = request;
-  const model = await resolveModel(registry, request.model, { context: call });
+  // The mesh's own services may serve a draft, to measure it before it is registered.
+  const drafts = call.identity.role === Role.SERVICE;
+  const model = await resolveModel(registry, request.model, { context: call }, drafts);
   const repeat = {
     tenant,
     method: 'Deploy',

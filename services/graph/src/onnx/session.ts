@@ -2,6 +2,7 @@ import { linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
+import type { Provider } from './provider.ts';
 
 export interface SessionOptions {
   /** Threads of a run; set always, since the runtime's own default takes every core. */
@@ -13,6 +14,8 @@ export interface SessionOptions {
    * is given to the next operation: a training graph then peaks at two thirds.
    */
   memoryPattern?: boolean;
+  /** Default `cpu`; `cuda` only where `cudaUnavailable` has nothing to say. */
+  provider?: Provider;
 }
 
 /**
@@ -34,7 +37,7 @@ export async function createSession(
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
-    executionProviders: ['cpu'],
+    executionProviders: options.provider === 'cuda' ? ['cuda', 'cpu'] : ['cpu'],
     enableMemPattern: options.memoryPattern ?? true,
     ...(options.prepack === false ? { extra: { session: { disable_prepacking: '1' } } } : {}),
   };

@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
 import { type NamedTensor, readFloat32, readSafetensorsHeader } from '../checkpoint/safetensors.ts';
 import type { TrainableSpec } from './methods.ts';
-import { AdamW, accumulate, clipScale, globalNorm, linearSchedule } from './optimizer.ts';
+import { AdamW, accumulate, clipScale, globalNorm } from './optimizer.ts';
+import { scheduleFactor } from './schedule.ts';
 import { TrainingGraph } from './trainer.ts';
 
 const golden = process.env.LANDFALL_GOLDEN_DIR ?? '';
@@ -68,7 +69,7 @@ describe.runIf(existsSync(golden))('reference runs of PyTorch and peft', () => {
         }
         const norm = globalNorm(sum);
         expect(Math.abs(norm / expected.log[step].grad_norm - 1)).toBeLessThan(1e-3);
-        const rate = optimizer.lr * linearSchedule(step, optimizer.steps, optimizer.warmup_steps);
+        const rate = optimizer.lr * scheduleFactor('linear', step, optimizer.steps, optimizer.warmup_steps);
         expect(rate).toBeCloseTo(expected.log[step].lr, 10);
         adam.step(parameters, sum, rate, clipScale(norm, optimizer.max_grad_norm));
       }

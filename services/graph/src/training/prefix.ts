@@ -100,6 +100,16 @@ export function prefixEncoder(
   return (layer) => ({ keys: part(2 * layer), values: part(2 * layer + 1) });
 }
 
+/** The trainable tensors of a prefix without projection that has these embeddings, as an adapter keeps them. */
+export function prefixFromEmbeddings(
+  config: ModelConfig,
+  numVirtualTokens: number,
+  embeddings: Float32Array,
+): Map<string, NamedTensor> {
+  const shape = [numVirtualTokens, config.layers * 2 * keyWidth(config)];
+  return new Map([[EMBEDDING, { shape, data: embeddings }]]);
+}
+
 /** The encoder's output [numVirtualTokens, layers * 2 * keyWidth], which is what peft saves and serving needs. */
 export function promptEmbeddings(
   config: ModelConfig,

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { NamedTensor } from '../checkpoint/safetensors.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { ropeTables } from '../models/rope.ts';
+import type { Provider } from '../onnx/provider.ts';
 import { createSession } from '../onnx/session.ts';
 import { type BuiltGraph, buildTraining } from './build.ts';
 import { checkBatch } from './check-batch.ts';
@@ -20,6 +21,8 @@ export interface TrainingOptions {
   checkpointing?: boolean;
   /** Of the frozen linear layers' forward products; QLoRA has NF4 whatever stands here. */
   forwardPrecision?: 'float32' | 'int8';
+  /** What it computes on (default `cpu`). */
+  provider?: Provider;
 }
 
 /** Loss and gradients of one micro-batch. */
@@ -191,8 +194,9 @@ export class TrainingGraph {
  * Weights are mapped from their files and not packed into copies, but for 8-bit ones, which are slow as they lie; what
  * is no longer needed is used again.
  */
-const sessionOptions = ({ threads, forwardPrecision }: TrainingOptions) => ({
+const sessionOptions = ({ threads, forwardPrecision, provider = 'cpu' }: TrainingOptions) => ({
   threads,
+  provider,
   prepack: forwardPrecision === 'int8',
   memoryPattern: false,
 });

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
-import { Kind, type Version, VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
+import { Kind, type Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import type { TextConfig } from '../config.ts';
 import { formatModelRef } from './ref.ts';
 import type { VersionSource } from './versions.ts';
@@ -52,5 +52,5 @@ function checkBase(version: Version): void {
     const base = version.lineage?.base;
     throw new Error(`LANDFALL_MODEL: ${ref} is not a whole model${base ? `; serve its base ${base}` : ''}`);
   }
-  if (version.state !== VersionState.READY) throw new Error(`LANDFALL_MODEL: ${ref} is not READY yet`);
+  // A draft is served where the balancer was asked to by the service that measures it.
 }

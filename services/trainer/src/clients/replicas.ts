@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { LandfallError, unavailable } from '@landfall/common/errors/errors.ts';
+import type { Identity } from '@landfall/common/identity/identity.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import {
   type CallOptions,
@@ -58,6 +59,21 @@ export class ReplicaPool {
     return deployments.length > 0;
   }
 
+  /**
+   * Serves a version that is not READY yet on one replica of its own, until disposed of. A repeat under the same name
+   * finds the same replica.
+   */
+  async deployDraft(name: string, model: string, identity: Identity): Promise<AsyncDisposable> {
+    await this.#balancer.deploy({ name, model, replicas: 1 }, { identity });
+    return {
+      [Symbol.asyncDispose]: async () => {
+        await this.#balancer.stopDeployment({ name }, { identity }).catch((error) => {
+          this.#logger.warn({ err: error, deployment: name }, 'an evaluation deployment was not stopped');
+        });
+      },
+    };
+  }
+
   /** The replicas of a base, followed until disposed of. */
   open(base: string, options: CallOptions): ReplicaSet {
     return new ReplicaSet(this.#balancer, base, this.#rpc, this.#logger, options);
@@ -97,19 +113,55 @@ export class ReplicaSet implements AsyncDisposable {
    * @param adapter `models:/name/version` to be loaded before; empty asks the base
    * @throws LandfallError UNAVAILABLE when no replica answers for a minute; whatever the replica says otherwise
    */
-  async answer(
+  answer(adapter: string, question: Question, maxTokens: number, signal?: AbortSignal): Promise<string> {
+    return this.#patiently(adapter, signal, (replica) =>
+      this.#ask(replica, adapter, question, maxTokens, signal),
+    );
+  }
+
+  /**
+   * How likely the base or an adapter finds an answer.
+   *
+   * @returns no tokens where the replica can't tell: it does not know how, or the answer is too long for it
+   */
+  score(
     adapter: string,
     question: Question,
-    maxTokens: number,
+    completion: string,
     signal?: AbortSignal,
-  ): Promise<string> {
+  ): Promise<{ tokens: number; logProbability: number }> {
+    return this.#patiently(adapter, signal, async (replica) => {
+      if (adapter) await this.#load(replica, adapter);
+      const request = { model: adapter || this.#base, ...question, completion };
+      const options = { ...this.#call(ANSWER_TIMEOUT_MS), ...(signal ? { signal } : {}) };
+      replica.inFlight++;
+      try {
+        const { tokens, logProbability } = await replica.client.score(request, options);
+        return { tokens, logProbability };
+      } catch (error) {
+        const cannot = [status.UNIMPLEMENTED, status.INVALID_ARGUMENT];
+        if (error instanceof LandfallError && cannot.includes(error.code))
+          return { tokens: 0, logProbability: 0 };
+        throw error;
+      } finally {
+        replica.inFlight--;
+      }
+    });
+  }
+
+  /** Asks one replica after the other until one answers. */
+  async #patiently<T>(
+    adapter: string,
+    signal: AbortSignal | undefined,
+    ask: (replica: Replica) => Promise<T>,
+  ): Promise<T> {
     const startMs = Date.now();
     let excluded: string | undefined;
     for (;;) {
       signal?.throwIfAborted();
       const replica = await this.#pick(excluded, startMs, signal);
       try {
-        return await this.#ask(replica, adapter, question, maxTokens, signal);
+        return await ask(replica);
       } catch (error) {
         const again = error instanceof LandfallError && AGAIN.has(error.code) && !signal?.aborted;
         if (!again || Date.now() - startMs > PATIENCE_MS) throw error;

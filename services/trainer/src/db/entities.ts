@@ -23,6 +23,8 @@ export const JobEntity = defineEntity({
     /** EvaluationResult without rows; empty where not measured. */
     baseResult: p.text(),
     tunedResult: p.text(),
+    /** Of a Job, what it found out beside scores: safety, transfer, estimates, warnings. Empty where nothing yet. */
+    outcome: p.text(),
     /** The attempt that has the job: an older one is refused. */
     attemptId: p.text(),
     attempts: p.integer(),
@@ -39,13 +41,18 @@ export const JobEntity = defineEntity({
 });
 export type JobRow = InferEntity<typeof JobEntity>;
 
+/** What is kept by step. */
+export type SeriesName = 'loss' | 'learning_rate' | 'evaluation_loss';
+/** Which model answered, or which set it was asked. */
+export type AnswerSide = 'base' | 'tuned' | 'safety';
+
 /** A point of one of a job's series. */
 export const PointEntity = defineEntity({
   name: 'Point',
   tableName: 'job_point',
   properties: {
     jobId: p.text().primary(),
-    series: p.text().$type<'loss' | 'learning_rate'>().primary(),
+    series: p.text().$type<SeriesName>().primary(),
     step: p.integer().primary(),
     epoch: p.float(),
     value: p.float(),
@@ -55,16 +62,18 @@ export const PointEntity = defineEntity({
 /** A row that a model answered for a job's evaluation. */
 export const AnswerEntity = defineEntity({
   name: 'Answer',
-  tableName: 'job_answer',
+  tableName: 'job_row',
   properties: {
     jobId: p.text().primary(),
-    side: p.text().$type<'base' | 'tuned'>().primary(),
+    side: p.text().$type<AnswerSide>().primary(),
     /** From 0. */
     row: p.integer().primary(),
     question: p.text(),
     reference: p.text(),
     output: p.text(),
     bleu: p.float(),
+    /** EvaluationRow, its other measures; empty where there are none. */
+    detail: p.text(),
   },
 });
 

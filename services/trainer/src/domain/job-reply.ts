@@ -4,6 +4,7 @@ import type { EntityManager } from '@landfall/common/db/database.ts';
 import {
   type EvaluationResult,
   EvaluationResultSchema,
+  type EvaluationRow,
   EvaluationRowSchema,
   type Job,
   JobSchema,
@@ -15,7 +16,14 @@ import {
   type SeriesPoint,
   SeriesPointSchema,
 } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
-import { AnswerEntity, type JobRow, type JobStateName, PointEntity } from '../db/entities.ts';
+import {
+  AnswerEntity,
+  type AnswerSide,
+  type JobRow,
+  type JobStateName,
+  PointEntity,
+  type SeriesName,
+} from '../db/entities.ts';
 
 const STATES: Record<JobStateName, JobState> = {
   queued: JobState.QUEUED,
@@ -43,10 +51,15 @@ export const writeProgress = (progress: Progress): string => toJsonString(Progre
 const readResult = (text: string): EvaluationResult | undefined =>
   text === '' ? undefined : fromJsonString(EvaluationResultSchema, text);
 
+/** A Job that holds only what it found out beside scores. */
+export const readOutcome = (row: JobRow): Job =>
+  row.outcome === '' ? create(JobSchema) : fromJsonString(JobSchema, row.outcome);
+export const writeOutcome = (outcome: Job): string => toJsonString(JobSchema, outcome);
+
 /** What of a job's lists is wanted. */
 export interface JobParts {
   /** Points of the series behind these steps; absent: no points. */
-  pointsAfter?: { loss: number; learningRate: number };
+  pointsAfter?: { loss: number; learningRate: number; evaluationLoss: number };
   /** Rows of both evaluations. */
   rows?: boolean;
 }
@@ -55,17 +68,21 @@ export interface JobParts {
 export async function jobReply(em: EntityManager, row: JobRow, parts: JobParts = {}): Promise<Job> {
   const after = parts.pointsAfter;
   const [baseResult, tunedResult] = [readResult(row.baseResult), readResult(row.tunedResult)];
+  const outcome = readOutcome(row);
   if (parts.rows) {
     if (baseResult) baseResult.rowResults = await answers(em, row.id, 'base');
     if (tunedResult) tunedResult.rowResults = await answers(em, row.id, 'tuned');
+    if (outcome.safetyResult) outcome.safetyResult.rowResults = await answers(em, row.id, 'safety');
   }
   return create(JobSchema, {
+    ...outcome,
     id: row.id,
     spec: readSpec(row),
     state: STATES[row.state],
     progress: liveProgress(row),
     loss: after ? await points(em, row.id, 'loss', after.loss) : [],
     learningRate: after ? await points(em, row.id, 'learning_rate', after.learningRate) : [],
+    evaluationLoss: after ? await points(em, row.id, 'evaluation_loss', after.evaluationLoss) : [],
     failure: row.failure,
     outputVersion: row.outputVersion,
     attempts: row.attempts,
@@ -94,7 +111,7 @@ function liveProgress(row: JobRow): Progress {
 async function points(
   em: EntityManager,
   jobId: string,
-  series: 'loss' | 'learning_rate',
+  series: SeriesName,
   after: number,
 ): Promise<SeriesPoint[]> {
   const where = { jobId, series, step: { $gt: after } };
@@ -102,10 +119,20 @@ async function points(
   return rows.map(({ step, epoch, value }) => create(SeriesPointSchema, { step, epoch, value }));
 }
 
-async function answers(em: EntityManager, jobId: string, side: 'base' | 'tuned') {
+async function answers(em: EntityManager, jobId: string, side: AnswerSide) {
   const rows = await em.find(AnswerEntity, { jobId, side }, { orderBy: { row: 'asc' } });
-  return rows.map(({ row, question, reference, output, bleu }) =>
-    create(EvaluationRowSchema, { row, question, reference, output, bleu }),
+  return rows.map(({ row, question, reference, output, bleu, detail }) => {
+    const other = detail === '' ? {} : fromJsonString(EvaluationRowSchema, detail);
+    return create(EvaluationRowSchema, { ...other, row, question, reference, output, bleu });
+  });
+}
+
+/** A row's measures that have no column of their own. */
+export function writeDetail(row: EvaluationRow): string {
+  const { rougeL, judge, exact, category, verdict } = row;
+  return toJsonString(
+    EvaluationRowSchema,
+    create(EvaluationRowSchema, { rougeL, judge, exact, category, verdict }),
   );
 }
 

@@ -13,8 +13,16 @@ import { QUEUE } from './queue.ts';
 /** Attempts in a row that may end without getting further before the job is given up. */
 const MAX_IDLE_ATTEMPTS = 25;
 
-/** A new job and its place in the queue, in the caller's transaction. */
-export async function createJob(em: EntityManager, tenant: string, spec: string): Promise<JobRow> {
+/**
+ * A new job and its place in the queue, in the caller's transaction.
+ * @param outcome what is known of it already, such as estimates
+ */
+export async function createJob(
+  em: EntityManager,
+  tenant: string,
+  spec: string,
+  outcome = '',
+): Promise<JobRow> {
   const row = em.create(JobEntity, {
     id: uuidv7(),
     tenant,
@@ -26,6 +34,7 @@ export async function createJob(em: EntityManager, tenant: string, spec: string)
     outputVersion: '',
     baseResult: '',
     tunedResult: '',
+    outcome,
     attemptId: '',
     attempts: 0,
     idleAttempts: 0,

@@ -2,86 +2,145 @@ import { create } from '@bufbuild/protobuf';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
-import { targetedModules } from '@landfall/graph/training/lora.ts';
-import { type TrainingConfig, TrainingConfigSchema } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import { trainableShapes } from '@landfall/graph/training/methods.ts';
+import {
+  LearningRateSchedule,
+  LoraBias,
+  type TrainingConfig,
+  TrainingConfigSchema,
+} from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import type { MethodName } from '../engine/advice/choose-method.ts';
 import {
   advisedEpochs,
+  advisedLayers,
   advisedLearningRate,
   advisedWarmup,
-  LORA_DEFAULTS,
+  DEFAULTS,
 } from '../engine/advice/settings.ts';
 import { totalSteps } from '../engine/data/sampler.ts';
 import { parseTemplates } from '../engine/data/template.ts';
+import { trainableSpec } from './training-spec.ts';
+
+/** What settings are completed and checked for. */
+export interface Setting {
+  method: MethodName;
+  model: ModelConfig;
+  /** Usable rows of the training set. */
+  rows: number;
+  /** The model has a chat template. */
+  chat: boolean;
+}
+
+/** Settings that belong to some methods alone. */
+const OF_METHODS: Record<string, readonly MethodName[]> = {
+  rank: ['lora', 'qlora'],
+  loraAlpha: ['lora', 'qlora'],
+  loraDropout: ['lora', 'qlora'],
+  targetModules: ['lora', 'qlora'],
+  useRslora: ['lora', 'qlora'],
+  loraBias: ['lora', 'qlora'],
+  modulesToSave: ['lora', 'qlora'],
+  trainableLayers: ['frozen'],
+  trainHead: ['frozen'],
+  freezeFinalNorm: ['frozen'],
+  numVirtualTokens: ['ptuning_v2'],
+  prefixProjection: ['ptuning_v2'],
+  encoderHiddenSize: ['ptuning_v2'],
+};
 
 /** The settings that are advised for so many rows. */
-export function advisedConfig(model: ModelConfig, rows: number, chat: boolean): TrainingConfig {
-  const { rank, alphaFactor, targetModules, batchSize, maxGradNorm } = LORA_DEFAULTS;
+export function advisedConfig({ method, model, rows, chat }: Setting): TrainingConfig {
+  const { rank, alphaFactor, targetModules, batchSize, maxGradNorm, numVirtualTokens } = DEFAULTS;
   const epochs = advisedEpochs(rows);
   const shape = { rows, epochs, batchSize, gradientAccumulationSteps: 1, seed: 0n };
+  const lora = method === 'lora' || method === 'qlora';
   return create(TrainingConfigSchema, {
-    rank,
-    loraAlpha: rank * alphaFactor,
-    targetModules: [...targetModules],
-    learningRate: advisedLearningRate(model.hiddenSize),
+    ...(lora ? { rank, loraAlpha: rank * alphaFactor, targetModules: [...targetModules] } : {}),
+    ...(method === 'frozen' ? { trainableLayers: advisedLayers(model) } : {}),
+    ...(method === 'ptuning_v2' ? { numVirtualTokens } : {}),
+    learningRate: advisedLearningRate(method, model),
     epochs,
     batchSize,
     gradientAccumulationSteps: 1,
     warmupSteps: advisedWarmup(totalSteps(shape)),
     maxGradNorm,
-    maxLength: model.maxPositions,
+    maxLength: model.maxPositions - (method === 'ptuning_v2' ? numVirtualTokens : 0),
     instructionTemplates: chat ? ['chat'] : [],
+    schedule: LearningRateSchedule.LINEAR,
   });
 }
 
 /**
- * The settings of a run, zero values replaced by defaults and checked against the model.
+ * The settings of a run, zero values replaced by defaults and checked against method and model.
  *
  * @throws LandfallError INVALID_ARGUMENT naming the field
  */
-export function completeConfig(
-  asked: TrainingConfig | undefined,
-  model: ModelConfig,
-  rows: number,
-  chat: boolean,
-): TrainingConfig {
-  const advised = advisedConfig(model, rows, chat);
+export function completeConfig(asked: TrainingConfig | undefined, setting: Setting): TrainingConfig {
+  const { method, model } = setting;
   const given = asked ?? create(TrainingConfigSchema);
+  refuseForeign(given, method);
+  const advised = advisedConfig(setting);
+  const lora = method === 'lora' || method === 'qlora';
   const rank = given.rank || advised.rank;
+  const numVirtualTokens = given.numVirtualTokens || advised.numVirtualTokens;
   const config = create(TrainingConfigSchema, {
+    ...given,
     rank,
-    loraAlpha: given.loraAlpha || rank * LORA_DEFAULTS.alphaFactor,
-    loraDropout: given.loraDropout,
+    loraAlpha: given.loraAlpha || rank * DEFAULTS.alphaFactor,
     targetModules: given.targetModules.length > 0 ? given.targetModules : advised.targetModules,
+    loraBias: lora ? given.loraBias || LoraBias.NONE : LoraBias.UNSPECIFIED,
+    trainableLayers: given.trainableLayers || advised.trainableLayers,
+    numVirtualTokens,
     learningRate: given.learningRate || advised.learningRate,
     epochs: given.epochs || advised.epochs,
     batchSize: given.batchSize || advised.batchSize,
     gradientAccumulationSteps: given.gradientAccumulationSteps || 1,
-    warmupSteps: given.warmupSteps,
-    weightDecay: given.weightDecay,
     maxGradNorm: given.maxGradNorm || advised.maxGradNorm,
-    seed: given.seed,
-    maxLength: given.maxLength || model.maxPositions,
-    instructionTemplates: given.instructionTemplates,
-    checkpointSteps: given.checkpointSteps,
+    maxLength: given.maxLength || model.maxPositions - numVirtualTokens,
+    schedule: given.schedule || LearningRateSchedule.LINEAR,
+    gradientCheckpointing: given.gradientCheckpointing || method === 'qlora',
   });
-  check(config, model, chat);
+  check(config, setting);
   return config;
 }
 
-function check(config: TrainingConfig, model: ModelConfig, chat: boolean): void {
-  const field = (name: string, description: string) => invalidArgument(`spec.config.${name}`, description);
-  if (config.maxLength > model.maxPositions) {
+const field = (name: string, description: string) => invalidArgument(`spec.config.${name}`, description);
+const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+function refuseForeign(given: TrainingConfig, method: MethodName): void {
+  for (const [name, methods] of Object.entries(OF_METHODS)) {
+    const value = given[name as keyof TrainingConfig];
+    const isSet = Array.isArray(value) ? value.length > 0 : Boolean(value);
+    if (isSet && !methods.includes(method))
+      throw field(snake(name), `is a setting of ${methods.join(' and ')}; the method is ${method}`);
+  }
+}
+
+function check(config: TrainingConfig, { method, model, chat }: Setting): void {
+  if (config.numVirtualTokens >= model.maxPositions) {
     throw field(
-      'max_length',
-      `is ${config.maxLength}; the model's context holds ${model.maxPositions} tokens`,
+      'num_virtual_tokens',
+      `is ${config.numVirtualTokens}; the model's context holds ${model.maxPositions} tokens, the row's included`,
     );
   }
-  if (config.loraDropout > 0) throw field('lora_dropout', 'dropout is not offered yet; leave it 0');
+  if (config.maxLength + config.numVirtualTokens > model.maxPositions) {
+    const prefix = config.numVirtualTokens > 0 ? `, ${config.numVirtualTokens} of them virtual` : '';
+    throw field(
+      'max_length',
+      `is ${config.maxLength}; the model's context holds ${model.maxPositions} tokens${prefix}`,
+    );
+  }
   try {
-    targetedModules(model, config.targetModules);
+    trainableShapes(model, trainableSpec(method, config, model));
   } catch (error) {
-    if (error instanceof CheckpointError) throw field('target_modules', error.message);
-    throw error;
+    if (!(error instanceof CheckpointError)) throw error;
+    const { message } = error;
+    const name = Object.entries({
+      modules_to_save: /^modules_to_save/,
+      trainable_layers: /layers are to train/,
+      train_head: /^the head/,
+    }).find(([, pattern]) => pattern.test(message));
+    throw field(name?.[0] ?? 'target_modules', message);
   }
   try {
     parseTemplates(config.instructionTemplates, chat);

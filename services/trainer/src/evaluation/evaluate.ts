@@ -1,78 +1,150 @@
 import type { Question, ReplicaSet } from '../clients/replicas.ts';
-import type { Example } from '../engine/data/check.ts';
+import type { Example } from '../engine/data/example.ts';
 import { fill, type PromptTemplate } from '../engine/data/template.ts';
-import { bleuSignature, corpusBleu, sentenceBleu } from '../engine/metrics/bleu.ts';
-import { corpusChrf } from '../engine/metrics/chrf.ts';
+import { JUDGE_TOKENS, judgeQuestion, readMark } from './judge.ts';
+import { type SafetyPrompt, type Verdict, verdictOf } from './safety.ts';
+import { type AnsweredRow, measureRow } from './scores.ts';
 
-/** A row with a model's answer to it. */
-export interface AnsweredRow {
-  /** From 0, in the order of the data set's usable rows. */
-  row: number;
-  question: string;
-  reference: string;
-  output: string;
-  /** Sentence BLEU, 0 to 100. */
-  bleu: number;
+/** A model on replicas that serve it. */
+export interface ServedModel {
+  replicas: ReplicaSet;
+  /** `models:/name/version` of an adapter; empty for the replicas' own model. */
+  adapter: string;
 }
 
-/** Scores of a model on a data set. */
-export interface Scores {
-  /** Corpus BLEU, 0 to 100, sacrebleu's with tokenizer zh. */
-  bleu: number;
-  /** Corpus chrF, 0 to 100. */
-  chrf: number;
-  /** Share of answers that equal their reference but for white space around them, 0 to 1. */
-  exactMatch: number;
-  bleuSignature: string;
+/** What was found out about rows before, such as by an attempt that was interrupted. */
+export interface Memory<Value> {
+  get(row: number): Value | undefined;
+  set(row: number, value: Value): void | Promise<void>;
 }
 
 /** What to answer, and how. */
 export interface EvaluationTask {
-  replicas: ReplicaSet;
-  /** `models:/name/version` of an adapter; empty for the base. */
-  adapter: string;
+  model: ServedModel;
   examples: readonly Example[];
   /** The first of the run's templates. */
   template: PromptTemplate;
   maxTokens: number;
   /** Questions in flight. */
   concurrency: number;
-  /** Rows that an earlier attempt has answered, by row. */
-  known?: ReadonlyMap<number, string>;
-  onAnswer?: (row: AnsweredRow, answered: number) => void | Promise<void>;
+  /** Measures how likely the model finds the references, where its replicas can tell. */
+  perplexity: boolean;
+  /** Marks each answer. */
+  judge?: ServedModel;
+  answers?: Memory<string>;
+  likelihoods?: Memory<Likelihood>;
+  marks?: Memory<number>;
+  onAnswer?: (answered: number) => void;
   signal?: AbortSignal;
 }
 
-const BLEU_OPTIONS = { tokenize: 'zh' } as const;
+/** Tokens of a reference and the sum of their log probabilities; no tokens where it could not be measured. */
+export interface Likelihood {
+  tokens: number;
+  logProbability: number;
+}
 
 /**
- * Has a model answer every row, greedily, several at a time.
+ * Has a model answer every row, greedily, several at a time; measures each answer, and has it marked where there is a
+ * judge.
  *
  * @returns the rows in order
  * @throws the first error of a question; the others are cancelled
  */
 export async function answerRows(task: EvaluationTask): Promise<AnsweredRow[]> {
-  const rows: AnsweredRow[] = new Array(task.examples.length);
-  const stop = new AbortController();
-  const signal = task.signal ? AbortSignal.any([task.signal, stop.signal]) : stop.signal;
-  let next = 0;
+  const { model, examples, template, maxTokens, judge } = task;
   let answered = 0;
+  return atOnce(task, examples, async (example, row, signal) => {
+    const { question, answer } = example;
+    const asked = ask(example, template);
+    const output = await remembered(task.answers, row, () =>
+      model.replicas.answer(model.adapter, asked, maxTokens, signal),
+    );
+    const measured = measureRow(row, question, answer, output);
+    if (task.perplexity) {
+      const found = await remembered(task.likelihoods, row, () =>
+        model.replicas.score(model.adapter, asked, answer, signal),
+      );
+      Object.assign(measured, found);
+    }
+    if (judge) {
+      measured.judge = await remembered(task.marks, row, async () =>
+        readMark(
+          await judge.replicas.answer(
+            judge.adapter,
+            judgeQuestion(question, answer, output),
+            JUDGE_TOKENS,
+            signal,
+          ),
+        ),
+      );
+    }
+    task.onAnswer?.(++answered);
+    return measured;
+  });
+}
+
+/** A prompt of a safety set with what the model said to it. */
+export interface GradedPrompt {
+  prompt: SafetyPrompt;
+  output: string;
+  verdict: Verdict;
+}
+
+/** Asks a safety set, each prompt as a user would ask it. */
+export function askSafety(
+  task: Omit<EvaluationTask, 'examples' | 'perplexity' | 'judge'>,
+  prompts: readonly SafetyPrompt[],
+): Promise<GradedPrompt[]> {
+  const { model, template, maxTokens } = task;
+  let answered = 0;
+  return atOnce(task, prompts, async (prompt, row, signal) => {
+    const asked = ask({ row, question: prompt.prompt, answer: '' }, template);
+    const output = await remembered(task.answers, row, () =>
+      model.replicas.answer(model.adapter, asked, maxTokens, signal),
+    );
+    task.onAnswer?.(++answered);
+    return { prompt, output, verdict: verdictOf(prompt, output) };
+  });
+}
+
+/** A row as a model is asked it: a conversation as it stands up to its last turn, a question in its template. */
+export function ask({ question, messages }: Example, template: PromptTemplate): Question {
+  if (messages) return { messages: messages.slice(0, -1) };
+  const text = fill(template, question);
+  return template.chat ? { messages: [{ role: 'user', content: text }] } : { prompt: text };
+}
+
+async function remembered<Value>(
+  memory: Memory<Value> | undefined,
+  row: number,
+  find: () => Promise<Value>,
+): Promise<Value> {
+  const known = memory?.get(row);
+  if (known !== undefined) return known;
+  const value = await find();
+  await memory?.set(row, value);
+  return value;
+}
+
+/** Runs over all items, several at a time; the first error stops the others. */
+async function atOnce<Item, Result>(
+  { concurrency, signal: outer }: { concurrency: number; signal?: AbortSignal },
+  items: readonly Item[],
+  run: (item: Item, index: number, signal: AbortSignal) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = new Array(items.length);
+  const stop = new AbortController();
+  const signal = outer ? AbortSignal.any([outer, stop.signal]) : stop.signal;
+  let next = 0;
   const worker = async () => {
-    while (next < task.examples.length) {
+    while (next < items.length) {
       signal.throwIfAborted();
-      const row = next++;
-      const { question, answer } = task.examples[row]!;
-      const known = task.known?.get(row);
-      const output =
-        known ??
-        (await task.replicas.answer(task.adapter, ask(question, task.template), task.maxTokens, signal));
-      const bleu = sentenceBleu(output, [answer], BLEU_OPTIONS).score;
-      rows[row] = { row, question, reference: answer, output, bleu };
-      answered++;
-      await task.onAnswer?.(rows[row], answered);
+      const index = next++;
+      results[index] = await run(items[index]!, index, signal);
     }
   };
-  const workers = Array.from({ length: Math.max(1, task.concurrency) }, worker);
+  const workers = Array.from({ length: Math.max(1, concurrency) }, worker);
   try {
     await Promise.all(workers);
   } catch (error) {
@@ -80,23 +152,5 @@ export async function answerRows(task: EvaluationTask): Promise<AnsweredRow[]> {
     await Promise.allSettled(workers);
     throw error;
   }
-  return rows;
-}
-
-/** Scores of answered rows. */
-export function score(rows: readonly AnsweredRow[]): Scores {
-  const outputs = rows.map((row) => row.output);
-  const references = rows.map((row) => [row.reference]);
-  const exact = rows.filter((row) => row.output.trim() === row.reference.trim()).length;
-  return {
-    bleu: corpusBleu(outputs, references, BLEU_OPTIONS).score,
-    chrf: corpusChrf(outputs, references),
-    exactMatch: rows.length > 0 ? exact / rows.length : 0,
-    bleuSignature: bleuSignature(BLEU_OPTIONS),
-  };
-}
-
-function ask(question: string, template: PromptTemplate): Question {
-  const text = fill(template, question);
-  return template.chat ? { messages: [{ role: 'user', content: text }] } : { prompt: text };
+  return results;
 }

@@ -1,5 +1,5 @@
-import { create } from '@bufbuild/protobuf';
-import { type TrainingConfig, TrainingConfigSchema } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { TrainingConfigSchema } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import { describe, expect, it } from 'vitest';
 import { decide, estimate, fingerprint } from './decide.ts';
 import type { RoundEvidence, Situation } from './evidence.ts';
@@ -23,8 +23,8 @@ const common = {
   maxLength: 256,
   instructionTemplates: ['chat'],
 };
-const config = (changes: Partial<TrainingConfig> = {}) =>
-  create(TrainingConfigSchema, { ...common, ...changes });
+type Changes = MessageInitShape<typeof TrainingConfigSchema>;
+const config = (changes: Changes = {}) => create(TrainingConfigSchema, { ...common, ...changes });
 const LORA = { rank: 16, loraAlpha: 32, targetModules: ['all-linear'], learningRate: 5e-3 };
 const ALTERNATIVES: Situation['alternatives'] = [
   { method: 'lora', config: config(LORA), fits: true },
@@ -38,7 +38,7 @@ const falling = (from: number, to: number, n = 40) =>
 const settled = (from: number, to: number, n = 40) =>
   Array.from({ length: n }, (_, i) => to + (from - to) * Math.exp((-12 * i) / n));
 
-function round(changes: Partial<RoundEvidence> & { settings?: Partial<TrainingConfig> } = {}): RoundEvidence {
+function round(changes: Partial<RoundEvidence> & { settings?: Changes } = {}): RoundEvidence {
   const { settings, ...rest } = changes;
   return {
     method: 'lora',
@@ -78,7 +78,7 @@ function next(rounds: RoundEvidence[], changes: Partial<Situation> = {}) {
 }
 
 describe('the next step', () => {
-  it.each<[string, Parameters<typeof round>[0], string, Partial<TrainingConfig>]>([
+  it.each<[string, Parameters<typeof round>[0], string, Changes]>([
     ['trains longer while the loss falls', { settings: { epochs: 5 } }, 'more_epochs', { epochs: 10 }],
     [
       'takes the advised rate where nothing is learnt',

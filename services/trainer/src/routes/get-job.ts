@@ -7,6 +7,6 @@ export const getJob: Route<'getJob'> =
   ({ id, includeRows }, { identity }) =>
     database.read(async (em) => {
       const row = await findJob(em, identity.tenant, id);
-      const pointsAfter = { loss: 0, learningRate: 0 };
+      const pointsAfter = { loss: 0, learningRate: 0, evaluationLoss: 0 };
       return { job: await jobReply(em, row, { pointsAfter, rows: includeRows }) };
     });

@@ -6,7 +6,7 @@ import { findJob } from '../domain/job-transitions.ts';
 export const watchJob: Route<'watchJob'> = ({ database, changes, stopping }) =>
   async function* ({ id }, { identity, signal: caller }) {
     const signal = AbortSignal.any([caller, stopping]);
-    const sent = { revision: -1, loss: 0, learningRate: 0 };
+    const sent = { revision: -1, loss: 0, learningRate: 0, evaluationLoss: 0 };
     while (!signal.aborted) {
       // Asked for before the look, so that a change between look and wait is not missed.
       const change = changes.next(id, signal);
@@ -20,6 +20,7 @@ export const watchJob: Route<'watchJob'> = ({ database, changes, stopping }) =>
         sent.revision = row.revision;
         sent.loss = job.loss.at(-1)?.step ?? sent.loss;
         sent.learningRate = job.learningRate.at(-1)?.step ?? sent.learningRate;
+        sent.evaluationLoss = job.evaluationLoss.at(-1)?.step ?? sent.evaluationLoss;
         yield { job };
         if (hasEnded(row.state)) return;
       }

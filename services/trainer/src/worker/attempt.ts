@@ -7,6 +7,7 @@ import type { Identity } from '@landfall/common/identity/identity.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import type { RpcClient } from '@landfall/common/rpc/client.ts';
 import {
+  type BackwardTransfer,
   type EvaluationResult,
   type Job,
   type JobState,
@@ -15,6 +16,8 @@ import {
   SeriesPointSchema,
 } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { WorkerService } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
+import type { StepPoint } from '../engine/train/checkpoint.ts';
+import type { Look } from '../engine/train/validation.ts';
 import { trainerIdentity } from '../identity.ts';
 import { beginProgress } from './progress.ts';
 
@@ -46,6 +49,9 @@ interface Report {
   outputVersion?: string;
   baseResult?: EvaluationResult;
   tunedResult?: EvaluationResult;
+  safetyResult?: EvaluationResult;
+  backwardTransfer?: BackwardTransfer[];
+  stoppedEarly?: string;
   trained?: boolean;
 }
 
@@ -62,6 +68,9 @@ export class Attempt implements AsyncDisposable {
   readonly #release: () => void;
   #loss: SeriesPoint[] = [];
   #learningRate: SeriesPoint[] = [];
+  #evaluationLoss: SeriesPoint[] = [];
+  #warnings: string[] = [];
+  #estimatedSeconds = 0;
   #reporting: Promise<void> | undefined;
 
   private constructor(
@@ -123,9 +132,24 @@ export class Attempt implements AsyncDisposable {
   }
 
   /** Adds a step's numbers to what the next report carries. */
-  addPoint(step: number, epoch: number, loss: number, learningRate: number): void {
+  addPoint({ step, epoch, loss, learningRate }: StepPoint): void {
     this.#loss.push(create(SeriesPointSchema, { step, epoch, value: loss }));
     this.#learningRate.push(create(SeriesPointSchema, { step, epoch, value: learningRate }));
+  }
+
+  /** Adds a look at the validation rows. */
+  addLook({ step, epoch, loss }: Look): void {
+    this.#evaluationLoss.push(create(SeriesPointSchema, { step, epoch, value: loss }));
+  }
+
+  /** Tells the job's owner of something that went another way than asked for. */
+  warn(message: string): void {
+    this.#warnings.push(message);
+  }
+
+  /** The time that training takes, as measured. */
+  estimate(seconds: number): void {
+    this.#estimatedSeconds = seconds;
   }
 
   /** Reports now, and until it is heard. */
@@ -195,17 +219,23 @@ export class Attempt implements AsyncDisposable {
   }
 
   async #send(extra: Report): Promise<void> {
-    const [loss, learningRate] = [this.#loss, this.#learningRate];
+    const [loss, learningRate, evaluationLoss] = [this.#loss, this.#learningRate, this.#evaluationLoss];
+    const [warnings, estimatedSeconds] = [this.#warnings, this.#estimatedSeconds];
     this.#loss = [];
     this.#learningRate = [];
+    this.#evaluationLoss = [];
+    this.#warnings = [];
     const { job, id, progress } = this;
     try {
-      const request = { jobId: job.id, attemptId: id, progress, loss, learningRate, ...extra };
+      const series = { loss, learningRate, evaluationLoss, warnings, estimatedSeconds };
+      const request = { jobId: job.id, attemptId: id, progress, ...series, ...extra };
       const { cancel } = await this.#client.reportProgress(request);
       if (cancel) this.stop('cancelled');
     } catch (error) {
       this.#loss = [...loss, ...this.#loss];
       this.#learningRate = [...learningRate, ...this.#learningRate];
+      this.#evaluationLoss = [...evaluationLoss, ...this.#evaluationLoss];
+      this.#warnings = [...warnings, ...this.#warnings];
       if (error instanceof LandfallError && error.code === status.ABORTED) this.stop('stale');
       if (error instanceof LandfallError && error.code === status.FAILED_PRECONDITION) this.stop('ended');
       throw error;

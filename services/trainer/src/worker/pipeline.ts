@@ -1,7 +1,10 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import type { Logger } from '@landfall/common/log/logger.ts';
+import { readModelConfig } from '@landfall/graph/models/config.ts';
+import type { TrainableSpec } from '@landfall/graph/training/methods.ts';
 import {
   Kind,
   type Lineage,
@@ -9,11 +12,18 @@ import {
   type Version,
   VersionState,
 } from '@landfall/proto/landfall/registry/v1/model_pb.js';
-import { Stage, type TrainingConfig } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import {
+  ExecutionProvider,
+  ForwardPrecision,
+  Stage,
+  type TrainingConfig,
+} from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { RegistryGateway } from '../clients/registry.ts';
 import type { ReplicaPool } from '../clients/replicas.ts';
 import type { WorkerConfig } from '../config.ts';
-import type { TrainingEvent, TrainingTask } from '../engine/train/run.ts';
+import { methodName, scheduleOf, trainableSpec } from '../domain/training-spec.ts';
+import { LAST_FILE, OUTPUT_FILES, type OutputKind, outputKind } from '../engine/train/output.ts';
+import type { TrainingEvent, TrainingTask } from '../engine/train/task.ts';
 import { runInThread } from '../engine/train/thread.ts';
 import type { Attempt } from './attempt.ts';
 import { evaluateJob } from './evaluate-job.ts';
@@ -32,11 +42,19 @@ interface Inputs {
   base: Version;
   train: Version;
   validation: Version | undefined;
+  /** Earlier training sets whose rows are mixed in. */
+  replay: Version[];
+  /** The tuned version that the run goes on from. */
+  from: Version | undefined;
   modelFolder: string;
   datasetFolder: string;
+  validationFolder: string;
+  replayFolders: string[];
+  /** Of an earlier adapter; empty where there is none. */
+  adapterFolder: string;
+  spec: TrainableSpec;
+  output: OutputKind;
 }
-
-const ADAPTER_FILES = ['adapter_config.json', 'adapter_model.safetensors'];
 
 /**
  * Runs a job from its first unfinished stage to its registered version. Every stage may be run again: what it leaves
@@ -47,10 +65,10 @@ const ADAPTER_FILES = ['adapter_config.json', 'adapter_model.safetensors'];
 export async function runPipeline(context: PipelineContext, attempt: Attempt): Promise<void> {
   const folder = jobFolder(context.config, attempt.job.id);
   const inputs = await download(context, attempt);
-  const adapterFolder = path.join(folder, 'adapter');
-  await train(context, attempt, inputs, folder, adapterFolder);
+  const outputFolder = path.join(folder, 'output');
+  await train(context, attempt, inputs, folder, outputFolder);
   const lineage = lineageOf(attempt, inputs);
-  const draft = await upload(context, attempt, adapterFolder, lineage);
+  const draft = await upload(context, attempt, inputs, outputFolder, lineage);
   const metrics = await evaluate(context, attempt, inputs, draft, folder);
   await register(context, attempt, draft, metrics, lineage);
 }
@@ -62,17 +80,40 @@ export function jobFolder(config: WorkerConfig, jobId: string): string {
 
 async function download({ registry }: PipelineContext, attempt: Attempt): Promise<Inputs> {
   await enter(attempt, Stage.DOWNLOAD);
-  const { baseModel, trainDataset, evaluation } = attempt.job.spec!;
+  const { baseModel, trainDataset, evaluation, replay, fromVersion, method, config } = attempt.job.spec!;
   const options = { identity: attempt.identity, signal: attempt.signal };
   const find = (ref: string, kind: Kind, field: string) =>
     attempt.patiently(() => registry.ready(ref, kind, field, options));
+  const fetch = (version: Version) => attempt.patiently(() => registry.folder(version, options));
   const base = await find(baseModel, Kind.BASE, 'base_model');
   const train = await find(trainDataset, Kind.DATASET, 'train_dataset');
   const set = evaluation?.dataset ?? '';
   const validation = set === '' ? undefined : await find(set, Kind.DATASET, 'evaluation.dataset');
-  const modelFolder = await attempt.patiently(() => registry.folder(base, options));
-  const datasetFolder = await attempt.patiently(() => registry.folder(train, options));
-  return { base, train, validation, modelFolder, datasetFolder };
+  const earlier: Version[] = [];
+  for (const ref of replay?.datasets ?? []) earlier.push(await find(ref, Kind.DATASET, 'replay.datasets'));
+  const from =
+    fromVersion === ''
+      ? undefined
+      : await attempt.patiently(() => registry.version(fromVersion, 'from_version', options));
+  const modelFolder = await fetch(base);
+  const shape = readModelConfig(JSON.parse(readFileSync(path.join(modelFolder, 'config.json'), 'utf8')));
+  const spec = trainableSpec(methodName(method), config!, shape);
+  const replayFolders: string[] = [];
+  for (const version of earlier) replayFolders.push(await fetch(version));
+  return {
+    base,
+    train,
+    validation,
+    replay: earlier,
+    from,
+    modelFolder,
+    datasetFolder: await fetch(train),
+    validationFolder: validation ? await fetch(validation) : '',
+    replayFolders,
+    adapterFolder: from?.kind === Kind.ADAPTER ? await fetch(from) : '',
+    spec,
+    output: outputKind(spec),
+  };
 }
 
 async function train(
@@ -80,61 +121,91 @@ async function train(
   attempt: Attempt,
   inputs: Inputs,
   folder: string,
-  adapterFolder: string,
+  outputFolder: string,
 ): Promise<void> {
-  // The adapter's configuration is written last: where it is, training has ended.
-  if (!existsSync(path.join(adapterFolder, ADAPTER_FILES[0]!))) {
+  let stoppedEarly = '';
+  // The configuration is written last: where it is, training has ended.
+  if (!existsSync(path.join(outputFolder, LAST_FILE[inputs.output]))) {
     await enter(attempt, Stage.PREPARE);
-    const { finished } = await runInThread({
+    const end = await runInThread({
       task: taskOf(config, attempt, inputs, folder),
-      adapterFolder,
+      outputFolder,
       baseName: inputs.base.ref,
       onEvent: (event) => note(attempt, logger, event),
       signal: attempt.signal,
     });
-    if (!finished) attempt.signal.throwIfAborted();
+    if (!end.finished) attempt.signal.throwIfAborted();
+    stoppedEarly = end.stoppedEarly;
   }
-  await attempt.report({ trained: true });
+  await attempt.report({ trained: true, ...(stoppedEarly ? { stoppedEarly } : {}) });
 }
 
 function note(attempt: Attempt, logger: Logger, event: TrainingEvent): void {
   const { progress } = attempt;
-  if (event.type === 'prepared') {
-    enterStage(progress, Stage.TRAIN);
-    progress.totalSteps = event.totalSteps;
-    progress.step = event.resumedAt;
-    progress.trainableParameters = BigInt(event.trainableParameters);
-    progress.totalParameters = BigInt(event.totalParameters);
-    const { rows, issues, resumedAt } = event;
-    logger.info({ job_id: attempt.job.id, rows, issues, resumed_at: resumedAt }, 'training begins');
-  } else if (event.type === 'history') {
-    for (const { step, epoch, loss, learningRate } of event.points)
-      attempt.addPoint(step, epoch, loss, learningRate);
-  } else if (event.type === 'step') {
-    progress.step = event.step;
-    progress.epoch = event.epoch;
-    progress.loss = event.loss;
-    progress.learningRate = event.learningRate;
-    progress.tokensPerSecond = event.tokensPerSecond;
-    progress.remainingSeconds = event.remainingSeconds;
-    within(progress, event.step / event.totalSteps);
-    attempt.addPoint(event.step, event.epoch, event.loss, event.learningRate);
+  const jobId = attempt.job.id;
+  switch (event.type) {
+    case 'prepared': {
+      enterStage(progress, Stage.TRAIN);
+      progress.totalSteps = event.totalSteps;
+      progress.step = event.resumedAt;
+      progress.trainableParameters = BigInt(event.trainableParameters);
+      progress.totalParameters = BigInt(event.totalParameters);
+      progress.executionProvider = event.executionProvider;
+      const { rows, replayed, issues, resumedAt } = event;
+      logger.info({ job_id: jobId, rows, replayed, issues, resumed_at: resumedAt }, 'training begins');
+      if (issues !== '') attempt.warn(`the training set: ${issues}`);
+      break;
+    }
+    case 'measured':
+      progress.peakMemoryBytes = BigInt(event.memoryBytes);
+      attempt.estimate(event.estimatedSeconds);
+      break;
+    case 'history':
+      for (const point of event.points) attempt.addPoint(point);
+      for (const look of event.looks) attempt.addLook(look);
+      break;
+    case 'step':
+      progress.step = event.step;
+      progress.epoch = event.epoch;
+      progress.loss = event.loss;
+      progress.learningRate = event.learningRate;
+      progress.tokensPerSecond = event.tokensPerSecond;
+      progress.remainingSeconds = event.remainingSeconds;
+      progress.peakMemoryBytes = BigInt(event.memoryBytes);
+      within(progress, event.step / event.totalSteps);
+      attempt.addPoint(event);
+      break;
+    case 'look':
+      progress.evaluationLoss = event.loss;
+      attempt.addLook(event);
+      break;
+    case 'warning':
+      attempt.warn(event.message);
+      break;
   }
 }
 
+const PROVIDERS = {
+  [ExecutionProvider.UNSPECIFIED]: 'auto',
+  [ExecutionProvider.CPU]: 'cpu',
+  [ExecutionProvider.CUDA]: 'cuda',
+} as const;
+
 function taskOf(config: WorkerConfig, attempt: Attempt, inputs: Inputs, folder: string): TrainingTask {
-  const settings = attempt.job.spec!.config as TrainingConfig;
+  const { replay, config: given } = attempt.job.spec!;
+  const settings = given as TrainingConfig;
+  const versions = [inputs.base, inputs.train, inputs.validation, inputs.from, ...inputs.replay];
   return {
     modelFolder: inputs.modelFolder,
     datasetFolder: inputs.datasetFolder,
     checkpointFolder: path.join(folder, 'checkpoints'),
     weightCacheFolder: path.join(config.home, 'cache', 'weights'),
-    identity: `${inputs.base.digest} ${inputs.train.digest}`,
+    identity: versions.map((version) => version?.digest ?? '').join(' '),
     threads: config.threads,
-    rank: settings.rank,
-    loraAlpha: settings.loraAlpha,
-    targetModules: settings.targetModules,
+    spec: inputs.spec,
+    ...(inputs.adapterFolder ? { adapterFolder: inputs.adapterFolder } : {}),
     learningRate: settings.learningRate,
+    schedule: scheduleOf(settings),
     epochs: settings.epochs,
     batchSize: settings.batchSize,
     gradientAccumulationSteps: settings.gradientAccumulationSteps,
@@ -145,31 +216,53 @@ function taskOf(config: WorkerConfig, attempt: Attempt, inputs: Inputs, folder: 
     seed: settings.seed,
     templates: settings.instructionTemplates,
     checkpointSteps: settings.checkpointSteps,
+    ...(replay ? { replay: { folders: inputs.replayFolders, share: replay.share } } : {}),
+    ...(inputs.validationFolder
+      ? {
+          validation: {
+            datasetFolder: inputs.validationFolder,
+            everySteps: settings.evaluationSteps,
+            patience: settings.earlyStoppingPatience,
+            keepBest: settings.keepBest,
+          },
+        }
+      : {}),
+    checkpointing: settings.gradientCheckpointing,
+    forwardPrecision: settings.forwardPrecision === ForwardPrecision.INT8 ? 'int8' : 'float32',
+    executionProvider: PROVIDERS[settings.executionProvider],
+    memoryBytes: config.memoryBytes || totalmem(),
   };
 }
 
-function lineageOf(attempt: Attempt, { base, train, validation }: Inputs): Lineage {
+function lineageOf(attempt: Attempt, { base, train, validation, replay, from }: Inputs): Lineage {
   const reference = ({ ref, digest }: Version, role: string) => ({ ref, digest, role });
   return create(LineageSchema, {
     base: base.ref,
-    datasets: [reference(train, 'train'), ...(validation ? [reference(validation, 'validation')] : [])],
+    parent: from?.ref ?? '',
+    datasets: [
+      reference(train, 'train'),
+      ...replay.map((version) => reference(version, 'replay')),
+      ...(validation ? [reference(validation, 'validation')] : []),
+    ],
     jobId: attempt.job.id,
-    method: 'lora',
+    method: methodName(attempt.job.spec!.method),
   });
 }
 
 async function upload(
   { registry }: PipelineContext,
   attempt: Attempt,
-  adapterFolder: string,
+  inputs: Inputs,
+  outputFolder: string,
   lineage: Lineage,
 ): Promise<Version> {
   await enter(attempt, Stage.UPLOAD);
   const { id, spec } = attempt.job;
   const { outputModel } = spec!;
   const options = { identity: attempt.identity };
+  const kind = inputs.output === 'adapter' ? Kind.ADAPTER : Kind.BASE;
   await attempt.patiently(() =>
-    registry.ensureModel(outputModel, Kind.ADAPTER, `tuned from ${spec!.baseModel}`, options),
+    registry.ensureModel(outputModel, kind, `tuned from ${spec!.baseModel}`, options),
   );
   // The same token gives the same draft, whichever attempt asks.
   const draft = await attempt.patiently(() =>
@@ -177,14 +270,24 @@ async function upload(
   );
   const now = await attempt.patiently(() => registry.version(draft.ref, 'output_model', options));
   if (now.state === VersionState.DRAFT) {
-    for (const file of ADAPTER_FILES) {
-      const source = { path: file, file: path.join(adapterFolder, file) };
-      await attempt.patiently(() => registry.upload(draft, source, options));
+    const own = OUTPUT_FILES[inputs.output];
+    const files = own.map((file) => ({ path: file, file: path.join(outputFolder, file) }));
+    if (inputs.output === 'model') {
+      // Tokenizer, templates and generation settings are the base's.
+      const others = (inputs.base.manifest?.files ?? []).filter(
+        (file) => !own.includes(file.path) && !WEIGHTS.test(file.path),
+      );
+      for (const { path: name } of others)
+        files.push({ path: name, file: path.join(inputs.modelFolder, name) });
     }
+    for (const source of files) await attempt.patiently(() => registry.upload(draft, source, options));
   }
   await attempt.report({ outputVersion: draft.ref });
   return draft;
 }
+
+/** Weights of the base, which the result replaces. */
+const WEIGHTS = /\.(safetensors|bin|pt|onnx|onnx_data)$|\.safetensors\.index\.json$/;
 
 async function evaluate(
   context: PipelineContext,
@@ -193,16 +296,19 @@ async function evaluate(
   draft: Version,
   folder: string,
 ): Promise<Record<string, number>> {
-  if (!inputs.validation) return {};
+  const evaluation = attempt.job.spec!.evaluation;
+  const measures =
+    evaluation && (evaluation.dataset || evaluation.safety || evaluation.earlierDatasets.length > 0);
+  if (!measures) return {};
   await enter(attempt, Stage.EVALUATE);
-  const options = { identity: attempt.identity, signal: attempt.signal };
-  const datasetFolder = await attempt.patiently(() => context.registry.folder(inputs.validation!, options));
   return evaluateJob(attempt, {
+    registry: context.registry,
     replicas: context.replicas,
     base: inputs.base,
-    adapter: draft.ref,
+    from: inputs.from,
+    output: inputs.output,
+    draft: draft.ref,
     modelFolder: inputs.modelFolder,
-    datasetFolder,
     answersFolder: folder,
     concurrency: context.config.evaluationConcurrency,
   });

@@ -4,8 +4,9 @@ import { readLoraAdapter, readPrefixAdapter } from '@landfall/graph/checkpoint/p
 import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
 import { parameterCounts, type TrainableSpec } from '@landfall/graph/training/methods.ts';
-import { AdamW, linearSchedule } from '@landfall/graph/training/optimizer.ts';
+import { AdamW } from '@landfall/graph/training/optimizer.ts';
 import { type PrefixConfig, promptEmbeddings } from '@landfall/graph/training/prefix.ts';
+import { scheduleFactor } from '@landfall/graph/training/schedule.ts';
 import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
 import { optimiserStep } from '@landfall/trainer/engine/train/step.ts';
 import { baseFolder } from '../find-cases.ts';
@@ -91,7 +92,8 @@ async function train(
   const accumulation = optimizer.gradient_accumulation_steps;
   for (let step = 0; step < optimizer.steps; step++) {
     const wanted = log[step]!;
-    const learningRate = optimizer.lr * linearSchedule(step, optimizer.steps, optimizer.warmup_steps);
+    const learningRate =
+      optimizer.lr * scheduleFactor('linear', step, optimizer.steps, optimizer.warmup_steps);
     const micro = batches.slice(step * accumulation, (step + 1) * accumulation);
     const settings = { learningRate, maxGradNorm: optimizer.max_grad_norm };
     const { losses, gradNorm } = await optimiserStep(graph, micro, parameters, adam, settings);

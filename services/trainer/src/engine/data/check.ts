@@ -1,17 +1,11 @@
-import { createHash } from 'node:crypto';
+import { type Example, keyOf, parseExample } from './example.ts';
 import { IssueReport } from './issues.ts';
 import { readRows } from './rows.ts';
 
 /** A file's bytes as they come. */
 export type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-/** A row that can be trained on or answered. */
-export interface Example {
-  /** From 1, in its file. */
-  row: number;
-  question: string;
-  answer: string;
-}
+export type { Example } from './example.ts';
 
 /** A data set after its check. */
 export interface CheckedRows {
@@ -33,7 +27,7 @@ export interface CheckOptions {
 const MAX_ROW_BYTES = 1024 * 1024;
 
 /**
- * Reads and checks rows of `question` and `answer`.
+ * Reads and checks rows of `question` and `answer`, or of `messages`.
  *
  * @param files the data files' bytes; rows are numbered over all of them
  */
@@ -53,7 +47,7 @@ export async function checkRows(files: Iterable<Chunks>, options: CheckOptions =
         report.add(row, raw.code, raw.message);
         continue;
       }
-      const example = parse(row, raw.text, report);
+      const example = parseExample(row, raw.text, report);
       if (!example) continue;
       if (options.removeDuplicates ?? true) {
         const key = keyOf(example);
@@ -74,49 +68,4 @@ export async function checkRows(files: Iterable<Chunks>, options: CheckOptions =
 /** True when rows are there but all say the same: nothing can be learnt from them but that one answer. */
 export function isOnlyDuplicates({ examples, report }: CheckedRows): boolean {
   return examples.length === 1 && (report.counts.get('duplicate') ?? 0) > 0;
-}
-
-function parse(row: number, text: string, report: IssueReport): Example | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    report.add(row, 'malformed_json', 'not valid JSON');
-    return undefined;
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    report.add(row, 'malformed_json', 'not a JSON object with question and answer');
-    return undefined;
-  }
-  const { question, answer } = value as Record<string, unknown>;
-  for (const [name, field] of [
-    ['question', question],
-    ['answer', answer],
-  ] as const) {
-    if (typeof field !== 'string') {
-      report.add(row, 'missing_field', `${name} is ${field === undefined ? 'missing' : 'not a string'}`);
-      return undefined;
-    }
-    // What a wrong encoding leaves behind once it was read as UTF-8: replacement characters and lone surrogates.
-    if (field.includes('\ufffd') || !field.isWellFormed()) {
-      report.add(row, 'encoding', `${name} has characters that a wrong encoding has broken`);
-      return undefined;
-    }
-  }
-  const example = { row, question: (question as string).trim(), answer: (answer as string).trim() };
-  if (example.question === '') {
-    report.add(row, 'missing_field', 'question is empty');
-    return undefined;
-  }
-  if (example.answer === '') {
-    report.add(row, 'empty_answer', 'answer is empty');
-    return undefined;
-  }
-  return example;
-}
-
-function keyOf({ question, answer }: Example): string {
-  return createHash('sha256')
-    .update(JSON.stringify([question, answer]))
-    .digest('base64');
 }

@@ -61,6 +61,27 @@ describe('encodeExample', () => {
     expect(specials).toEqual([idOf('<s>'), idOf('<|user|>'), END, idOf('<|assistant|>'), END]);
   });
 
+  it('puts a conversation through the chat template, with loss on its last turn alone', () => {
+    const messages = [
+      { role: 'system' as const, content: 's' },
+      { role: 'user' as const, content: 'q<|end|>' },
+      { role: 'assistant' as const, content: 'a' },
+      { role: 'user' as const, content: 'r' },
+      { role: 'assistant' as const, content: 'b' },
+    ];
+    const [template] = parseTemplates([], true);
+    const example = { row: 1, question: 'r', answer: 'b', messages };
+    const sequence = encodeExample(example, template!, tokenizer, TINY.context, new IssueReport())!;
+    const learnt = [...sequence.labels].filter((id) => id !== IGNORE);
+    expect(learnt).toEqual([...bytesOf('b'), END]);
+    const turns = [...sequence.inputIds].filter((id) => id <= END && id !== idOf('<s>'));
+    expect(turns).toEqual(
+      ['<|system|>', '<|end|>', '<|user|>', '<|end|>', '<|assistant|>', '<|end|>', '<|user|>', '<|end|>']
+        .concat(['<|assistant|>', '<|end|>'])
+        .map(idOf),
+    );
+  });
+
   it('cuts a long row and reports it, and reports one without a label', () => {
     const cut = encode('q', 'x'.repeat(300), ['chat'], 20);
     expect(cut.sequence!.inputIds.length).toBe(20);

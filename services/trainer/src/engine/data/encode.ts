@@ -1,4 +1,4 @@
-import type { Example } from './check.ts';
+import type { Example } from './example.ts';
 import type { IssueReport } from './issues.ts';
 import { type PromptTemplate, renderExample } from './template.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -28,8 +28,9 @@ export function encodeExample(
   maxLength: number,
   report: IssueReport,
 ): Sequence | undefined {
-  const { prompt, completion, ended } = renderExample(template, tokenizer, example.question, example.answer);
-  const encode = (text: string) => (template.chat ? tokenizer.encode(text) : tokenizer.encodePrompt(text));
+  const { prompt, completion, ended } = renderExample(template, tokenizer, example);
+  const chat = template.chat || example.messages !== undefined;
+  const encode = (text: string) => (chat ? tokenizer.encode(text) : tokenizer.encodePrompt(text));
   const promptIds = encode(prompt);
   const ids = join(promptIds, encode(prompt + completion), () => tokenizer.encode(completion));
   const end = tokenizer.endTokens[0];

@@ -1,3 +1,4 @@
+import type { Example } from './example.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** The prompt where no template is given; the answer follows it directly. */
@@ -46,17 +47,23 @@ export interface Rendered {
   ended: boolean;
 }
 
-/** Question and answer as the text that the model sees, guarded against special tokens in the data. */
-export function renderExample(
-  template: PromptTemplate,
-  tokenizer: Tokenizer,
-  question: string,
-  answer: string,
-): Rendered {
-  const asked = tokenizer.guard(fill(template, question));
-  const answered = tokenizer.guard(answer);
-  if (!template.chat) return { prompt: asked, completion: answered, ended: false };
-  const prompt = tokenizer.renderChat([{ role: 'user', content: asked }], true);
+/**
+ * A row as the text that the model sees, guarded against special tokens in the data. A conversation goes through the
+ * model's chat template whatever the template; its last turn is what is learnt.
+ *
+ * @throws Error for a conversation where the model has no chat template
+ */
+export function renderExample(template: PromptTemplate, tokenizer: Tokenizer, example: Example): Rendered {
+  const answered = tokenizer.guard(example.answer);
+  if (!template.chat && !example.messages) {
+    const prompt = tokenizer.guard(fill(template, example.question));
+    return { prompt, completion: answered, ended: false };
+  }
+  const turns = example.messages?.slice(0, -1) ?? [
+    { role: 'user' as const, content: fill(template, example.question) },
+  ];
+  const guarded = turns.map(({ role, content }) => ({ role, content: tokenizer.guard(content) }));
+  const prompt = tokenizer.renderChat(guarded, true);
   const end = turnEnd(tokenizer);
   return { prompt, completion: answered + end, ended: end !== '' };
 }

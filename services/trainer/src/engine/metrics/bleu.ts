@@ -62,9 +62,9 @@ export function corpusBleu(
     throw new RangeError(`${hypotheses.length} hypotheses but references of ${references.length} rows`);
   }
   const order = options.maxNgramOrder ?? DEFAULT_ORDER;
-  const sum: Statistics = { sysLen: 0, refLen: 0, counts: zeros(order), totals: zeros(order) };
+  const sum: BleuStatistics = { sysLen: 0, refLen: 0, counts: zeros(order), totals: zeros(order) };
   hypotheses.forEach((hypothesis, row) => {
-    const own = statistics(hypothesis, references[row]!, order, options, row);
+    const own = bleuStatistics(hypothesis, references[row]!, order, options, row);
     sum.sysLen += own.sysLen;
     sum.refLen += own.refLen;
     for (let n = 0; n < order; n++) {
@@ -72,7 +72,7 @@ export function corpusBleu(
       sum.totals[n]! += own.totals[n]!;
     }
   });
-  return score(sum, options);
+  return bleuOf(sum, options);
 }
 
 /**
@@ -103,20 +103,22 @@ export function bleuSignature(options: BleuOptions = {}, referencesPerRow = 1): 
   ].join('|');
 }
 
-interface Statistics {
+/** What a row adds to a corpus' score. */
+export interface BleuStatistics {
   sysLen: number;
   refLen: number;
   counts: number[];
   totals: number[];
 }
 
-function statistics(
+/** @param row from 0, for the error that names it */
+export function bleuStatistics(
   hypothesis: string,
   references: References,
   order: number,
   options: BleuOptions,
   row: number,
-): Statistics {
+): BleuStatistics {
   const words = tokensOf(hypothesis, options);
   const referenceWords = references
     .filter((text): text is string => text !== null && text !== undefined)
@@ -144,7 +146,8 @@ function statistics(
   return { sysLen: words.length, refLen, counts, totals };
 }
 
-function score({ sysLen, refLen, counts, totals }: Statistics, options: BleuOptions): BleuScore {
+/** The score of summed statistics. */
+export function bleuOf({ sysLen, refLen, counts, totals }: BleuStatistics, options: BleuOptions): BleuScore {
   const order = counts.length;
   const smooth = options.smoothMethod ?? 'exp';
   const value = options.smoothValue ?? SMOOTH_DEFAULTS[smooth];

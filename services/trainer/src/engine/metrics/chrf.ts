@@ -19,7 +19,7 @@ export interface ChrfOptions {
 }
 
 /** n-grams of one order: in the hypothesis, in the reference, in both. */
-interface OrderCounts {
+export interface OrderCounts {
   hypothesis: number;
   reference: number;
   match: number;
@@ -44,14 +44,14 @@ export function corpusChrf(
   }
   const sum: OrderCounts[] = [];
   hypotheses.forEach((hypothesis, row) => {
-    bestCounts(hypothesis, references[row]!, options, row).forEach((counts, order) => {
+    chrfStatistics(hypothesis, references[row]!, options, row).forEach((counts, order) => {
       sum[order] ??= { hypothesis: 0, reference: 0, match: 0 };
       sum[order].hypothesis += counts.hypothesis;
       sum[order].reference += counts.reference;
       sum[order].match += counts.match;
     });
   });
-  return fScore(sum, options);
+  return chrfOf(sum, options);
 }
 
 /** chrF of one row, 0 to 100. */
@@ -59,7 +59,8 @@ export function sentenceChrf(hypothesis: string, references: References, options
   return corpusChrf([hypothesis], [references], options);
 }
 
-function bestCounts(
+/** Counts of a row against its best reference. @param row from 0, for the error that names it */
+export function chrfStatistics(
   hypothesis: string,
   references: References,
   options: ChrfOptions,
@@ -71,7 +72,7 @@ function bestCounts(
   for (const reference of references) {
     if (reference === null || reference === undefined) continue;
     const counts = allOrders(reference, options).map((theirs, order) => compare(own[order]!, theirs));
-    const score = fScore(counts, options);
+    const score = chrfOf(counts, options);
     if (score > bestScore) {
       bestScore = score;
       best = counts;
@@ -94,7 +95,8 @@ function compare(own: Map<string, number>, theirs: Map<string, number>): OrderCo
   return { hypothesis: theirs.size > 0 ? hypothesis : 0, reference, match };
 }
 
-function fScore(orders: readonly OrderCounts[], options: ChrfOptions): number {
+/** The score of summed counts. */
+export function chrfOf(orders: readonly OrderCounts[], options: ChrfOptions): number {
   const factor = (options.beta ?? 2) ** 2;
   let smoothed = 0;
   let precisions = 0;

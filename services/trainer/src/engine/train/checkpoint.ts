@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import {
@@ -9,6 +9,7 @@ import {
   writeSafetensors,
 } from '@landfall/graph/checkpoint/safetensors.ts';
 import type { AdamWState } from '@landfall/graph/training/optimizer.ts';
+import type { Look } from './validation.ts';
 
 /** What a step showed. */
 export interface StepPoint {
@@ -29,20 +30,26 @@ export interface TrainingState {
   adam: AdamWState;
   /** The last steps' numbers: some may not have been reported when the process died. */
   history: StepPoint[];
+  /** What looks at the validation rows have shown, all of them. */
+  looks: Look[];
+  /** The weights of the best look, where they are kept and are not the last ones. */
+  best?: Map<string, NamedTensor>;
 }
 
 interface Manifest {
-  format: 1;
+  format: 2;
   step: number;
   fingerprint: string;
   /** sha256 by file. */
   digests: Record<string, string>;
   history: StepPoint[];
+  looks: Look[];
 }
 
 const KEPT = 2;
 const NAME = /^step-(\d{9})$/;
 const FILES = ['parameters', 'first', 'second'] as const;
+const BEST = 'best';
 
 /**
  * Checkpoints of one run in a folder of its own. A checkpoint is there whole or not at all: it is written aside,
@@ -59,7 +66,7 @@ export class CheckpointStore {
   }
 
   /** @throws the file system's error, ENOSPC for a full disk; earlier checkpoints stay */
-  async save({ step, parameters, adam, history }: TrainingState): Promise<void> {
+  async save({ step, parameters, adam, history, looks, best }: TrainingState): Promise<void> {
     const name = `step-${String(step).padStart(9, '0')}`;
     const aside = path.join(this.#folder, `${name}.${process.pid}.partial`);
     try {
@@ -67,11 +74,14 @@ export class CheckpointStore {
       await mkdir(aside, { recursive: true });
       const shaped = (values: Map<string, Float32Array>) =>
         new Map([...values].map(([key, data]) => [key, { shape: parameters.get(key)!.shape, data }]));
-      writeSafetensors(path.join(aside, 'parameters.safetensors'), parameters);
-      writeSafetensors(path.join(aside, 'first.safetensors'), shaped(adam.first));
-      writeSafetensors(path.join(aside, 'second.safetensors'), shaped(adam.second));
-      const digests = Object.fromEntries(FILES.map((file) => [file, digestOf(fileIn(aside, file))]));
-      const manifest: Manifest = { format: 1, step, fingerprint: this.#fingerprint, digests, history };
+      writeSafetensors(fileIn(aside, 'parameters'), parameters);
+      writeSafetensors(fileIn(aside, 'first'), shaped(adam.first));
+      writeSafetensors(fileIn(aside, 'second'), shaped(adam.second));
+      if (best) writeSafetensors(fileIn(aside, BEST), best);
+      const files = best ? [...FILES, BEST] : FILES;
+      const digests = Object.fromEntries(files.map((file) => [file, digestOf(fileIn(aside, file))]));
+      const fingerprint = this.#fingerprint;
+      const manifest: Manifest = { format: 2, step, fingerprint, digests, history, looks };
       writeFileSync(path.join(aside, 'manifest.json'), JSON.stringify(manifest), { flush: true });
       syncFolder(aside);
       await rm(path.join(this.#folder, name), { recursive: true, force: true });
@@ -95,8 +105,9 @@ export class CheckpointStore {
   #read(folder: string): TrainingState | undefined {
     try {
       const manifest = JSON.parse(readFileSync(path.join(folder, 'manifest.json'), 'utf8')) as Manifest;
-      if (manifest.format !== 1 || manifest.fingerprint !== this.#fingerprint) return undefined;
-      if (FILES.some((file) => digestOf(fileIn(folder, file)) !== manifest.digests[file])) return undefined;
+      if (manifest.format !== 2 || manifest.fingerprint !== this.#fingerprint) return undefined;
+      const files = BEST in manifest.digests ? [...FILES, BEST] : FILES;
+      if (files.some((file) => digestOf(fileIn(folder, file)) !== manifest.digests[file])) return undefined;
       const moments = (file: string) =>
         new Map([...readTensors(fileIn(folder, file))].map(([name, { data }]) => [name, data]));
       return {
@@ -104,6 +115,8 @@ export class CheckpointStore {
         parameters: readTensors(fileIn(folder, 'parameters')),
         adam: { step: manifest.step, first: moments('first'), second: moments('second') },
         history: manifest.history,
+        looks: manifest.looks,
+        ...(BEST in manifest.digests ? { best: readTensors(fileIn(folder, BEST)) } : {}),
       };
     } catch {
       // Torn or foreign: an older one will do.
@@ -129,7 +142,18 @@ export class CheckpointStore {
 const fileIn = (folder: string, file: string) => path.join(folder, `${file}.safetensors`);
 
 function digestOf(file: string): string {
-  return createHash('sha256').update(readFileSync(file)).digest('hex');
+  // In parts: a file may be larger than one buffer may be.
+  const hash = createHash('sha256');
+  const handle = openSync(file, 'r');
+  try {
+    const part = Buffer.alloc(8 * 1024 * 1024);
+    for (let read = readSync(handle, part); read > 0; read = readSync(handle, part)) {
+      hash.update(part.subarray(0, read));
+    }
+  } finally {
+    closeSync(handle);
+  }
+  return hash.digest('hex');
 }
 
 function readTensors(file: string): Map<string, NamedTensor> {

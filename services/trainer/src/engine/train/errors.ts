@@ -1,7 +1,6 @@
 /** Why a run ends, in words for whoever started it. Another attempt would end the same way. */
 export class TrainingError extends Error {
-  /** `data`, `diverged`, `model` or `disk`. */
-  readonly kind: 'data' | 'diverged' | 'model' | 'disk';
+  readonly kind: 'data' | 'diverged' | 'model' | 'disk' | 'memory' | 'gate';
 
   constructor(kind: TrainingError['kind'], message: string) {
     super(message);

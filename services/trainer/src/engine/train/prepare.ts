@@ -44,6 +44,12 @@ export async function prepareData(options: PrepareOptions): Promise<PreparedData
     throw new TrainingError('model', `the tokenizer can't be used: ${error.message}`);
   });
   const templates = parseTemplates(options.templates, tokenizer.hasChatTemplate);
+  const conversation = checked.examples.find(({ messages }) => messages);
+  if (conversation && !tokenizer.hasChatTemplate)
+    throw new TrainingError(
+      'data',
+      `row ${conversation.row} has messages, and the model has no chat template`,
+    );
   const rows: Sequence[][] = [];
   for (const example of checked.examples) {
     const issues = new IssueReport();

@@ -7,14 +7,20 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, totalmem } from 'node:os';
 import path from 'node:path';
 import { openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { readLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
+import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
+import type { TrainableSpec } from '@landfall/graph/training/methods.ts';
+import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../../test/tiny-model.ts';
-import type { TrainingEvent, TrainingTask } from './run.ts';
+import { initialParameters } from './initial.ts';
+import { OUTPUT_FILES, outputKind } from './output.ts';
+import { replayedRow, replayRows } from './replay.ts';
 import { runTraining } from './run.ts';
+import type { TrainingEvent, TrainingTask, ValidationTask } from './task.ts';
 import { runInThread } from './thread.ts';
 
 let root: string;
@@ -32,6 +38,8 @@ function dataset(name: string, rows: object[]): string {
   return path.join(root, name);
 }
 
+const LORA = { r: 4, loraAlpha: 8, targetModules: ['all-linear'], useRslora: false };
+
 let runs = 0;
 const task = (changes: Partial<TrainingTask> = {}): TrainingTask => ({
   modelFolder: path.join(root, 'model'),
@@ -40,10 +48,9 @@ const task = (changes: Partial<TrainingTask> = {}): TrainingTask => ({
   weightCacheFolder: path.join(root, 'weights'),
   identity: 'tiny',
   threads: 1,
-  rank: 4,
-  loraAlpha: 8,
-  targetModules: ['all-linear'],
+  spec: { method: 'lora', lora: LORA },
   learningRate: 5e-3,
+  schedule: 'linear',
   epochs: 3,
   batchSize: 4,
   gradientAccumulationSteps: 2,
@@ -54,6 +61,9 @@ const task = (changes: Partial<TrainingTask> = {}): TrainingTask => ({
   seed: 7n,
   templates: ['chat', '问:{question}'],
   checkpointSteps: 2,
+  forwardPrecision: 'float32',
+  executionProvider: 'cpu',
+  memoryBytes: totalmem(),
   ...changes,
 });
 
@@ -130,7 +140,11 @@ describe('runTraining', () => {
 
   it('ends with a named failure when the loss is no number, and keeps its checkpoints', async () => {
     // The first step trains B from zero; the second one multiplies it by a scale that no float holds.
-    const settings = task({ loraAlpha: 1e30, warmupSteps: 0, checkpointSteps: 1 });
+    const settings = task({
+      spec: { method: 'lora', lora: { ...LORA, loraAlpha: 1e30 } },
+      warmupSteps: 0,
+      checkpointSteps: 1,
+    });
     const failure = await run(settings).then(
       () => undefined,
       (error: Error) => error,
@@ -153,15 +167,155 @@ describe('runTraining', () => {
   });
 });
 
+describe('methods', () => {
+  const LAYERS = { trainableLayers: 1, finalNorm: true, head: false };
+  const SPECS: Record<string, TrainableSpec> = {
+    'lora with dropout': { method: 'lora', lora: { ...LORA, loraDropout: 0.2 } },
+    'lora with whole modules': { method: 'lora', lora: { ...LORA, modulesToSave: ['norm'] } },
+    qlora: { method: 'qlora', lora: LORA },
+    ptuning_v2: {
+      method: 'ptuning_v2',
+      prefix: { numVirtualTokens: 4, prefixProjection: false, encoderHiddenSize: 0 },
+    },
+    'ptuning_v2 with projection': {
+      method: 'ptuning_v2',
+      prefix: { numVirtualTokens: 4, prefixProjection: true, encoderHiddenSize: 16 },
+    },
+    frozen: { method: 'frozen', frozen: LAYERS },
+    full: { method: 'full' },
+  };
+
+  it.each(Object.entries(SPECS))('%s learns, and gives the same bits when it is resumed', async (_, spec) => {
+    const settings = { spec, epochs: 4, ...(spec.method === 'ptuning_v2' ? { learningRate: 5e-2 } : {}) };
+    const whole = await run(task(settings));
+    const losses = stepsOf(whole.events).map(({ loss }) => loss);
+    expect(losses.at(-1)).toBeLessThan(losses[0]!);
+    const broken = task(settings);
+    await run(broken, 5);
+    const resumed = await run(broken);
+    expect(resumed.result.finished).toBe(true);
+    expect(bytes(resumed.result.parameters).equals(bytes(whole.result.parameters))).toBe(true);
+  });
+
+  it.each(Object.entries(SPECS))('%s writes a result that gives its own loss', async (name, spec) => {
+    const settings = task({ spec });
+    const outputFolder = path.join(root, `output-${name}`);
+    await runInThread({ task: settings, outputFolder, baseName: 'models:/tiny/1.0.0', onEvent: () => {} });
+    const kind = outputKind(spec);
+    expect(readdirSync(outputFolder).sort()).toEqual([...OUTPUT_FILES[kind]].sort());
+    const { result } = await run(settings);
+    const rows = [{ ids: [1, 20, 30, 40, 50], labels: [-100, -100, 30, 40, 50] }];
+    const options = { threads: 1, maxLength: 8 };
+    const base = openCheckpoint(path.join(root, 'model'));
+    const trained = await TrainingGraph.create(base, spec, options);
+    const expected = await trained.loss(rows, result.parameters);
+    await trained.release();
+    let measured: TrainingGraph;
+    let parameters = new Map<string, NamedTensor>();
+    if (kind === 'model') {
+      measured = await TrainingGraph.create(
+        openCheckpoint(outputFolder),
+        { method: 'partial', names: [] },
+        options,
+      );
+    } else {
+      const written: TrainableSpec =
+        spec.method === 'ptuning_v2'
+          ? { ...spec, prefix: { ...spec.prefix, prefixProjection: false } }
+          : spec;
+      measured = await TrainingGraph.create(base, written, options);
+      parameters = initialParameters(base, written, Math.random, outputFolder);
+    }
+    const loss = await measured.loss(rows, parameters);
+    await measured.release();
+    expect(loss).toBeCloseTo(expected, 4);
+  });
+
+  it('goes on from an earlier adapter', async () => {
+    const outputFolder = path.join(root, 'earlier');
+    await runInThread({ task: task({ epochs: 12 }), outputFolder, baseName: '', onEvent: () => {} });
+    const fresh = stepsOf((await run(task(), 1)).events)[0]!.loss;
+    const on = stepsOf((await run(task({ adapterFolder: outputFolder }), 1)).events)[0]!.loss;
+    expect(on).toBeLessThan(fresh * 0.8);
+  });
+});
+
+describe('validation', () => {
+  const looksOf = (events: TrainingEvent[]) =>
+    events.flatMap((event) => (event.type === 'look' ? [event.loss] : []));
+  const watched = (changes: Partial<ValidationTask> = {}, rest: Partial<TrainingTask> = {}) =>
+    task({
+      validation: {
+        datasetFolder: path.join(root, 'unseen'),
+        everySteps: 1,
+        patience: 0,
+        keepBest: true,
+        ...changes,
+      },
+      learningRate: 3e-2,
+      epochs: 6,
+      ...rest,
+    });
+
+  it('keeps the weights of the best look, resumed or not, and stops when patience ends', async () => {
+    dataset('unseen', [
+      { question: '问别的?', answer: 'xyz' },
+      { question: '问什么?', answer: '答 别的。' },
+    ]);
+    const whole = await run(watched());
+    const losses = looksOf(whole.events);
+    expect(losses).toHaveLength(18);
+    const best = losses.indexOf(Math.min(...losses));
+    const upToBest = await run(watched(), best + 1);
+    expect(bytes(whole.result.parameters).equals(bytes(upToBest.result.state.parameters))).toBe(true);
+    const broken = watched();
+    await run(broken, 7);
+    expect(bytes((await run(broken)).result.parameters).equals(bytes(whole.result.parameters))).toBe(true);
+
+    const impatient = await run(watched({ patience: 2 }, { learningRate: 0.2 }));
+    const seen = looksOf(impatient.events);
+    expect(impatient.result).toMatchObject({
+      finished: true,
+      stoppedEarly: expect.stringContaining('2 looks'),
+    });
+    expect(seen.length).toBeLessThan(18);
+    expect(seen.length - 1 - seen.indexOf(Math.min(...seen))).toBe(2);
+  });
+
+  it('mixes in earlier rows by their share, each once before one comes again', () => {
+    const drawn = replayRows(80, 13, 0.2);
+    expect(drawn).toBe(20);
+    const shape = { own: 80, earlier: 13, drawn, seed: 5n };
+    const seen = [0, 1, 2].flatMap((epoch) =>
+      Array.from({ length: drawn }, (_, i) => replayedRow(shape, 80 + i, epoch)),
+    );
+    for (let round = 0; round + 13 <= seen.length; round += 13) {
+      expect([...seen.slice(round, round + 13)].sort((a, b) => a - b)).toEqual(
+        Array.from({ length: 13 }, (_, i) => 80 + i),
+      );
+    }
+    expect(replayedRow(shape, 7, 2)).toBe(7);
+  });
+
+  it('refuses what does not fit, and says what would', async () => {
+    await expect(run(task({ memoryBytes: 2 ** 20 }))).rejects.toMatchObject({
+      kind: 'memory',
+      message: expect.stringMatching(
+        /1 MiB may be used; what needs less: gradient_checkpointing, batch_size 2/,
+      ),
+    });
+  });
+});
+
 describe('runInThread', () => {
   it('writes an adapter that the library loads, while this thread stays free', async () => {
-    const adapterFolder = path.join(root, 'adapter');
+    const outputFolder = path.join(root, 'adapter');
     let beats = 0;
     const beat = setInterval(() => beats++, 5);
     const events: TrainingEvent[] = [];
     const { finished } = await runInThread({
       task: task(),
-      adapterFolder,
+      outputFolder,
       baseName: 'models:/tiny/1.0.0',
       onEvent: (event) => events.push(event),
     });
@@ -170,7 +324,7 @@ describe('runInThread', () => {
     expect(beats).toBeGreaterThan(3);
     const alone = await run(task());
     const { config } = openCheckpoint(path.join(root, 'model'));
-    const adapter = readLoraAdapter(adapterFolder, config);
+    const adapter = readLoraAdapter(outputFolder, config);
     expect(bytes(adapter.tensors).equals(bytes(alone.result.state.parameters))).toBe(true);
   });
 
@@ -179,7 +333,7 @@ describe('runInThread', () => {
     const stop = new AbortController();
     const { finished, step } = await runInThread({
       task: settings,
-      adapterFolder: path.join(root, 'never'),
+      outputFolder: path.join(root, 'never'),
       baseName: '',
       onEvent: (event) => event.type === 'step' && event.step >= 3 && stop.abort(),
       signal: stop.signal,
@@ -190,7 +344,7 @@ describe('runInThread', () => {
   });
 
   it('passes on why a run failed', async () => {
-    const run = { task: task({ modelFolder: root }), adapterFolder: root, baseName: '', onEvent: () => {} };
+    const run = { task: task({ modelFolder: root }), outputFolder: root, baseName: '', onEvent: () => {} };
     await expect(runInThread(run)).rejects.toMatchObject({ name: 'TrainingError', kind: 'model' });
   });
 });

@@ -1,86 +1,29 @@
-import { createHash } from 'node:crypto';
+import { totalmem } from 'node:os';
 import { float32Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
-import { initialLora, type LoraConfig } from '@landfall/graph/training/lora.ts';
-import { AdamW, linearSchedule } from '@landfall/graph/training/optimizer.ts';
+import { cudaUnavailable, type Provider } from '@landfall/graph/onnx/provider.ts';
+import { parameterCounts } from '@landfall/graph/training/methods.ts';
+import { AdamW } from '@landfall/graph/training/optimizer.ts';
+import { scheduleFactor } from '@landfall/graph/training/schedule.ts';
 import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
-import { totalParameters } from '../advice/parameters.ts';
+import type { Sequence } from '../data/encode.ts';
 import { batchesOfStep, epochAt, type Plan, stepsPerEpoch, templateOf, totalSteps } from '../data/sampler.ts';
 import { randomOf } from '../random.ts';
-import { CheckpointStore, type StepPoint, type TrainingState } from './checkpoint.ts';
+import { CheckpointStore, type TrainingState } from './checkpoint.ts';
 import { isDiskFull, TrainingError } from './errors.ts';
-import { prepareData } from './prepare.ts';
+import { initialParameters } from './initial.ts';
+import { type PreparedData, prepareData } from './prepare.ts';
 import { Rate } from './rate.ts';
+import { replayedRow, replayRows } from './replay.ts';
 import { optimiserStep } from './step.ts';
-
-/** A LoRA run from a model's and a data set's folder. Plain data: it crosses threads. */
-export interface TrainingTask {
-  /** Hugging Face folder: config.json, weights, tokenizer. */
-  modelFolder: string;
-  /** Folder of `.json` and `.jsonl` files with rows of question and answer. */
-  datasetFolder: string;
-  /** Where checkpoints are kept and looked for. */
-  checkpointFolder: string;
-  /** Where weights that are stored in 16 bits are kept in 32. */
-  weightCacheFolder: string;
-  /** What base and data are, such as their digests: a checkpoint of another one is not resumed. */
-  identity: string;
-  /** Threads of one operation. The same number gives the same bits. */
-  threads: number;
-  rank: number;
-  loraAlpha: number;
-  targetModules: string[];
-  learningRate: number;
-  epochs: number;
-  batchSize: number;
-  gradientAccumulationSteps: number;
-  warmupSteps: number;
-  weightDecay: number;
-  maxGradNorm: number;
-  /** Tokens a row at most. */
-  maxLength: number;
-  seed: bigint;
-  templates: string[];
-  /** Steps between checkpoints; 0 means one each epoch. */
-  checkpointSteps: number;
-}
-
-/** What a run tells as it goes. */
-export type TrainingEvent =
-  | {
-      type: 'prepared';
-      rows: number;
-      /** What was left out or cut, for people; empty when nothing. */
-      issues: string;
-      totalSteps: number;
-      /** Steps that a checkpoint holds already. */
-      resumedAt: number;
-      trainableParameters: number;
-      totalParameters: number;
-    }
-  /** On resuming: steps before, which may not have been heard of. */
-  | { type: 'history'; points: StepPoint[] }
-  | ({
-      type: 'step';
-      totalSteps: number;
-      /** Before clipping. */
-      gradNorm: number;
-      tokensPerSecond: number;
-      remainingSeconds: number;
-    } & StepPoint)
-  | { type: 'checkpoint'; step: number };
-
-/** How a run ended. */
-export interface TrainingResult {
-  /** False when it was told to stop; it goes on from its checkpoint when it is started again. */
-  finished: boolean;
-  state: TrainingState;
-  lora: LoraConfig;
-}
+import { fingerprint, type TrainingEvent, type TrainingResult, type TrainingTask } from './task.ts';
+import { bestLook, outOfPatience, validationLoss } from './validation.ts';
 
 /** Steps whose numbers a checkpoint keeps. */
 const HISTORY = 2000;
 const ADAM = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+/** Norms and biases do not decay, as in transformers' Trainer. */
+const NO_DECAY = /norm\.weight$|\.bias$/;
 
 /**
  * Runs a task to its end, from its last checkpoint where it has one; the numbers are those of an unbroken run. Each
@@ -94,71 +37,85 @@ export async function runTraining(
   report: (event: TrainingEvent) => void,
   stop: () => boolean,
 ): Promise<TrainingResult> {
-  const data = await prepareData({ ...task });
+  const { modelFolder, templates, maxLength } = task;
+  const read = (datasetFolder: string) => prepareData({ modelFolder, templates, maxLength, datasetFolder });
+  const own = await read(task.datasetFolder);
+  const earlier: PreparedData['rows'] = [];
+  for (const folder of task.replay?.folders ?? []) earlier.push(...(await read(folder)).rows);
+  const looked = task.validation ? (await read(task.validation.datasetFolder)).rows.map(first) : [];
+  const rows = [...own.rows, ...earlier];
+  const drawn = replayRows(own.rows.length, earlier.length, task.replay?.share ?? 0);
+  const replay = { own: own.rows.length, earlier: earlier.length, drawn, seed: task.seed };
   const plan: Plan = {
-    rows: data.rows.length,
+    rows: own.rows.length + drawn,
     epochs: task.epochs,
     batchSize: task.batchSize,
     gradientAccumulationSteps: task.gradientAccumulationSteps,
     seed: task.seed,
   };
   const steps = totalSteps(plan);
-  const lora: LoraConfig = {
-    r: task.rank,
-    loraAlpha: task.loraAlpha,
-    targetModules: task.targetModules,
-    useRslora: false,
-  };
-  const graph = await openGraph(task, lora, longest(data.rows));
+  const provider = await chooseProvider(task, report);
+  const { graph, initial } = await openGraph(task, longest([...rows, looked]), provider);
   try {
     const store = new CheckpointStore(task.checkpointFolder, fingerprint(task));
-    const state = (await store.latest()) ?? initialState(graph, lora, task.seed);
+    const state = (await store.latest()) ?? initial();
     const adam = new AdamW(
       state.parameters,
-      { ...ADAM, weightDecay: task.weightDecay },
+      { ...ADAM, weightDecay: task.weightDecay, noDecay: (name) => NO_DECAY.test(name) },
       state.step > 0 ? state.adam : undefined,
     );
     state.adam = adam.state;
+    const counts = parameterCounts(graph.config, task.spec);
     report({
       type: 'prepared',
-      rows: plan.rows,
-      issues: data.report.summary(),
+      rows: own.rows.length,
+      replayed: drawn,
+      issues: own.report.summary(),
       totalSteps: steps,
       resumedAt: state.step,
-      trainableParameters: count(state),
-      totalParameters: totalParameters(graph.config),
+      trainableParameters: counts.trainable,
+      totalParameters: counts.total,
+      executionProvider: provider,
     });
+    if (state.history.length > 0) report({ type: 'history', points: state.history, looks: state.looks });
 
-    if (state.history.length > 0) report({ type: 'history', points: state.history });
+    const sequencesOf = (step: number) => {
+      const { epoch, batches } = batchesOfStep(plan, step);
+      return batches.map((batch) =>
+        [...batch].map((index) => {
+          const row = replayedRow(replay, index, epoch);
+          const variants = rows[row]!;
+          return asInput(variants[templateOf(task.seed, variants.length, row, epoch)]!);
+        }),
+      );
+    };
     const rate = new Rate();
+    let memoryBytes = process.memoryUsage.rss();
+    if (state.step === 0 && !stop()) await measure();
+
     const every = task.checkpointSteps || stepsPerEpoch(plan);
+    const lookEvery = task.validation?.everySteps || stepsPerEpoch(plan);
+    const patience = task.validation?.patience ?? 0;
     let saved = state.step;
     const save = async () => {
       if (saved === state.step) return;
       await store.save(state).catch((error) => {
         if (!isDiskFull(error)) throw error;
-        throw new TrainingError(
-          'disk',
-          `the disk is full: the checkpoint of step ${state.step} was not written`,
-        );
+        const step = state.step;
+        throw new TrainingError('disk', `the disk is full: the checkpoint of step ${step} was not written`);
       });
       saved = state.step;
       report({ type: 'checkpoint', step: saved });
     };
-    while (state.step < steps && !stop()) {
-      const { epoch, batches } = batchesOfStep(plan, state.step);
-      const sequences = batches.map((batch) =>
-        [...batch].map((row) => {
-          const variants = data.rows[row]!;
-          const { inputIds, labels } = variants[templateOf(task.seed, variants.length, row, epoch)]!;
-          return { ids: inputIds, labels };
-        }),
-      );
-      const learningRate = task.learningRate * linearSchedule(state.step, steps, task.warmupSteps);
+    while (state.step < steps && !outOfPatience(state.looks, patience) && !stop()) {
+      const sequences = sequencesOf(state.step);
+      const factor = scheduleFactor(task.schedule, state.step, steps, task.warmupSteps);
+      const learningRate = task.learningRate * factor;
       const startMs = performance.now();
       const { losses, gradNorm } = await optimiserStep(graph, sequences, state.parameters, adam, {
         learningRate,
         maxGradNorm: task.maxGradNorm,
+        seedOf: (batch) => Math.floor(randomOf(task.seed, 'dropout', state.step, batch)() * 2 ** 32),
       });
       const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
@@ -166,6 +123,7 @@ export async function runTraining(
       state.step++;
       const tokens = sequences.flat().reduce((sum, { ids }) => sum + ids.length, 0);
       rate.add((performance.now() - startMs) / 1000, tokens);
+      memoryBytes = Math.max(memoryBytes, process.memoryUsage.rss());
       const point = { step: state.step, epoch: epochAt(plan, state.step), loss, learningRate };
       state.history.push(point);
       if (state.history.length > HISTORY) state.history.shift();
@@ -176,40 +134,106 @@ export async function runTraining(
         gradNorm,
         tokensPerSecond: rate.tokensPerSecond(),
         remainingSeconds: rate.remaining(steps - state.step),
+        memoryBytes,
       });
+      if (looked.length > 0 && (state.step % lookEvery === 0 || state.step === steps)) await look();
       if (state.step % every === 0) await save();
     }
     await save();
-    return { finished: state.step >= steps, state, lora };
+    const early = state.step < steps && outOfPatience(state.looks, patience);
+    return {
+      finished: state.step >= steps || early,
+      stoppedEarly: early ? whyEarly() : '',
+      state,
+      parameters: state.best ?? state.parameters,
+    };
+
+    /** One step over as many rows as a micro-batch holds, the longest ones: the run's peak, and its pace. */
+    async function measure(): Promise<void> {
+      const longestRows = rows
+        .map((variants) => variants.reduce((a, b) => (b.inputIds.length > a.inputIds.length ? b : a)))
+        .sort((a, b) => b.inputIds.length - a.inputIds.length)
+        .slice(0, task.batchSize);
+      const startMs = performance.now();
+      await graph.step(longestRows.map(asInput), state.parameters);
+      const stepSeconds = (performance.now() - startMs) / 1000;
+      memoryBytes = process.memoryUsage.rss();
+      const measured = longestRows.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
+      const all = own.rows.reduce((sum, variants) => sum + variants[0]!.inputIds.length, 0) / own.rows.length;
+      const estimatedSeconds = (stepSeconds / measured) * all * plan.rows * plan.epochs;
+      report({ type: 'measured', stepSeconds, estimatedSeconds, memoryBytes });
+      if (memoryBytes > task.memoryBytes) throw tooLarge(task, memoryBytes, longestRows[0]!.inputIds.length);
+    }
+
+    /** Looks at the validation rows, and keeps the weights where they are the best so far. */
+    async function look(): Promise<void> {
+      const loss = await validationLoss(graph, looked, state.parameters, task.batchSize);
+      const seen = { step: state.step, epoch: epochAt(plan, state.step), loss };
+      state.looks.push(seen);
+      report({ type: 'look', ...seen });
+      if (!task.validation?.keepBest) return;
+      if (bestLook(state.looks) === seen) {
+        state.best = new Map(
+          [...state.parameters].map(([name, { shape, data }]) => [name, { shape, data: data.slice() }]),
+        );
+      }
+    }
+
+    function whyEarly(): string {
+      const best = bestLook(state.looks)!;
+      return (
+        `the validation loss has not fallen below the ${best.loss.toFixed(4)} of step ${best.step} in ` +
+        `${patience} looks; ended at step ${state.step} of ${steps}`
+      );
+    }
   } finally {
     await graph.release();
   }
 }
 
-async function openGraph(task: TrainingTask, lora: LoraConfig, maxLength: number): Promise<TrainingGraph> {
+const first = ([sequence]: Sequence[]): Sequence => sequence!;
+const asInput = ({ inputIds, labels }: Sequence) => ({ ids: inputIds, labels });
+
+async function chooseProvider(task: TrainingTask, report: (event: TrainingEvent) => void): Promise<Provider> {
+  if (task.executionProvider === 'cpu') return 'cpu';
+  const reason = await cudaUnavailable();
+  if (reason === undefined) return 'cuda';
+  if (task.executionProvider === 'cuda')
+    report({
+      type: 'warning',
+      message: `CUDA was asked for and is not there, so the CPU computes: ${reason}`,
+    });
+  return 'cpu';
+}
+
+async function openGraph(task: TrainingTask, maxLength: number, provider: Provider) {
   try {
     const checkpoint = float32Checkpoint(openCheckpoint(task.modelFolder), task.weightCacheFolder);
-    const spec = { method: 'lora', lora } as const;
-    return await TrainingGraph.create(checkpoint, spec, { threads: task.threads, maxLength });
+    const graph = await TrainingGraph.create(checkpoint, task.spec, {
+      threads: task.threads,
+      maxLength,
+      forwardPrecision: task.forwardPrecision,
+      provider,
+      ...(task.checkpointing === undefined ? {} : { checkpointing: task.checkpointing }),
+    });
+    const initial = (): TrainingState => ({
+      step: 0,
+      parameters: initialParameters(
+        checkpoint,
+        task.spec,
+        randomOf(task.seed, 'adapter'),
+        task.adapterFolder,
+      ),
+      adam: { step: 0, first: new Map(), second: new Map() },
+      history: [],
+      looks: [],
+    });
+    return { graph, initial };
   } catch (error) {
     if (error instanceof CheckpointError)
       throw new TrainingError('model', `the base can't be trained: ${error.message}`);
     throw error;
   }
-}
-
-function initialState(graph: TrainingGraph, lora: LoraConfig, seed: bigint): TrainingState {
-  const parameters = initialLora(graph.config, lora, randomOf(seed, 'lora'));
-  return { step: 0, parameters, adam: { step: 0, first: new Map(), second: new Map() }, history: [] };
-}
-
-/** Everything that the numbers depend on; where files lie is not part of it. */
-function fingerprint(task: TrainingTask): string {
-  const { modelFolder, datasetFolder, checkpointFolder, weightCacheFolder, checkpointSteps, ...rest } = task;
-  const text = JSON.stringify(rest, (_key, value: unknown) =>
-    typeof value === 'bigint' ? String(value) : value,
-  );
-  return createHash('sha256').update(text).digest('hex');
 }
 
 function diverged(step: number, learningRate: number, loss: number): TrainingError {
@@ -221,14 +245,25 @@ function diverged(step: number, learningRate: number, loss: number): TrainingErr
   );
 }
 
+function tooLarge(task: TrainingTask, memoryBytes: number, length: number): TrainingError {
+  const mib = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  const ways = [
+    ...(task.checkpointing || task.spec.method === 'qlora' ? [] : ['gradient_checkpointing']),
+    ...(task.batchSize > 1
+      ? [`batch_size ${Math.ceil(task.batchSize / 2)} with twice the gradient_accumulation_steps`]
+      : []),
+    `a max_length below the longest row's ${length} tokens`,
+    ...(task.spec.method === 'qlora' ? [] : ['method qlora']),
+  ];
+  return new TrainingError(
+    'memory',
+    `one step over the longest rows takes ${mib(memoryBytes)}, and ${mib(Math.min(task.memoryBytes, totalmem()))} ` +
+      `may be used; what needs less: ${ways.join(', ')}`,
+  );
+}
+
 function longest(rows: readonly (readonly { inputIds: Int32Array }[])[]): number {
   let most = 1;
   for (const variants of rows) for (const { inputIds } of variants) most = Math.max(most, inputIds.length);
   return most;
-}
-
-function count({ parameters }: TrainingState): number {
-  let sum = 0;
-  for (const { data } of parameters.values()) sum += data.length;
-  return sum;
 }

@@ -5,7 +5,20 @@ import type { StepResult } from '@landfall/graph/training/trainer.ts';
 
 /** What computes a micro-batch's loss and gradients. */
 export interface GradientSource {
-  step(sequences: readonly Sequence[], parameters: ReadonlyMap<string, NamedTensor>): Promise<StepResult>;
+  /** @param seed decides what dropout drops */
+  step(
+    sequences: readonly Sequence[],
+    parameters: ReadonlyMap<string, NamedTensor>,
+    seed: number,
+  ): Promise<StepResult>;
+}
+
+export interface StepSettings {
+  learningRate: number;
+  /** Gradients are clipped to this global norm. */
+  maxGradNorm: number;
+  /** The seed of each micro-batch's dropout; 0 by default. */
+  seedOf?(batch: number): number;
 }
 
 /** What an optimiser step saw. */
@@ -25,14 +38,16 @@ export async function optimiserStep(
   batches: readonly (readonly Sequence[])[],
   parameters: ReadonlyMap<string, NamedTensor>,
   adam: AdamW,
-  { learningRate, maxGradNorm }: { learningRate: number; maxGradNorm: number },
+  { learningRate, maxGradNorm, seedOf }: StepSettings,
 ): Promise<StepReport> {
-  const sum = new Map<string, Float32Array>();
+  let sum = new Map<string, Float32Array>();
   const losses: number[] = [];
-  for (const batch of batches) {
-    const { loss, gradients } = await source.step(batch, parameters);
+  for (const [i, batch] of batches.entries()) {
+    const { loss, gradients } = await source.step(batch, parameters, seedOf?.(i) ?? 0);
     losses.push(loss);
-    accumulate(sum, gradients, 1 / batches.length);
+    // One micro-batch's gradients are the sum: with all parameters training, a copy would be as large as the model.
+    if (batches.length === 1) sum = gradients;
+    else accumulate(sum, gradients, 1 / batches.length);
   }
   const gradNorm = globalNorm(sum);
   if (losses.every(Number.isFinite) && Number.isFinite(gradNorm)) {

@@ -2,23 +2,23 @@
 // on saying that it is alive.
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { writeLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
 import { TrainingError } from './errors.ts';
+import { writeOutput } from './output.ts';
 import { runTraining } from './run.ts';
 import type { ThreadInput, ThreadMessage } from './thread.ts';
 
-const { task, stopFlag, adapterFolder, baseName } = workerData as ThreadInput;
+const { task, stopFlag, outputFolder, baseName } = workerData as ThreadInput;
 const stopped = new Int32Array(stopFlag);
 const send = (message: ThreadMessage) => parentPort!.postMessage(message);
 
 try {
-  const { finished, state, lora } = await runTraining(
+  const { finished, stoppedEarly, state, parameters } = await runTraining(
     task,
     (event) => send({ type: 'event', event }),
     () => Atomics.load(stopped, 0) !== 0,
   );
-  if (finished) writeLoraAdapter(adapterFolder, { config: lora, tensors: state.parameters }, baseName);
-  send({ type: 'ended', finished, step: state.step });
+  if (finished) writeOutput(outputFolder, task.spec, parameters, task.modelFolder, baseName);
+  send({ type: 'ended', finished, stoppedEarly, step: state.step });
 } catch (error) {
   if (error instanceof TrainingError) send({ type: 'failed', kind: error.kind, message: error.message });
   else throw error;

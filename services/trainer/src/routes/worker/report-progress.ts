@@ -1,8 +1,23 @@
 import type { EntityManager } from '@landfall/common/db/database.ts';
 import type { EvaluationResult, SeriesPoint } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import type { ReportProgressRequest } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
 import type { WorkerRoute } from '../../context.ts';
-import { AnswerEntity, PointEntity } from '../../db/entities.ts';
-import { hasEnded, readProgress, writeProgress, writeResult } from '../../domain/job-reply.ts';
+import {
+  AnswerEntity,
+  type AnswerSide,
+  type JobRow,
+  PointEntity,
+  type SeriesName,
+} from '../../db/entities.ts';
+import {
+  hasEnded,
+  readOutcome,
+  readProgress,
+  writeDetail,
+  writeOutcome,
+  writeProgress,
+  writeResult,
+} from '../../domain/job-reply.ts';
 import { changed, checkAttempt, lockJob, noteProgress } from '../../domain/job-transitions.ts';
 import { jobHasEnded } from '../../errors.ts';
 
@@ -24,10 +39,13 @@ export const reportProgressRoute: WorkerRoute<'reportProgress'> =
       if (request.trained) row.trainedMs ??= Date.now();
       if (baseResult?.model) row.baseResult = writeResult(baseResult);
       if (tunedResult?.model) row.tunedResult = writeResult(tunedResult);
+      noteOutcome(row, request);
       await keepPoints(em, jobId, 'loss', request.loss);
       await keepPoints(em, jobId, 'learning_rate', request.learningRate);
+      await keepPoints(em, jobId, 'evaluation_loss', request.evaluationLoss);
       await keepAnswers(em, jobId, 'base', baseResult);
       await keepAnswers(em, jobId, 'tuned', tunedResult);
+      await keepAnswers(em, jobId, 'safety', request.safetyResult);
       changed(row);
       await em.flush();
       return row.cancelRequested;
@@ -36,10 +54,27 @@ export const reportProgressRoute: WorkerRoute<'reportProgress'> =
     return { cancel };
   };
 
+/** Adds what an attempt has found out to what is known. */
+function noteOutcome(row: JobRow, request: ReportProgressRequest): void {
+  const { safetyResult, backwardTransfer, stoppedEarly, warnings, estimatedSeconds } = request;
+  const outcome = readOutcome(row);
+  if (safetyResult?.model) outcome.safetyResult = { ...safetyResult, rowResults: [] };
+  if (backwardTransfer.length > 0) {
+    outcome.backwardTransfer = backwardTransfer;
+    const differences = backwardTransfer.map(({ before, after }) => after - before);
+    outcome.backwardTransferMean = differences.reduce((sum, d) => sum + d, 0) / differences.length;
+  }
+  if (stoppedEarly !== '') outcome.stoppedEarly = stoppedEarly;
+  // An attempt that takes a job up again may warn of the same.
+  for (const warning of warnings) if (!outcome.warnings.includes(warning)) outcome.warnings.push(warning);
+  if (estimatedSeconds > 0) outcome.estimatedSeconds = estimatedSeconds;
+  row.outcome = writeOutcome(outcome);
+}
+
 async function keepPoints(
   em: EntityManager,
   jobId: string,
-  series: 'loss' | 'learning_rate',
+  series: SeriesName,
   points: readonly SeriesPoint[],
 ): Promise<void> {
   if (points.length === 0) return;
@@ -51,18 +86,13 @@ async function keepPoints(
 async function keepAnswers(
   em: EntityManager,
   jobId: string,
-  side: 'base' | 'tuned',
+  side: AnswerSide,
   result: EvaluationResult | undefined,
 ): Promise<void> {
   if (!result || result.rowResults.length === 0) return;
-  const rows = result.rowResults.map(({ row, question, reference, output, bleu }) => ({
-    jobId,
-    side,
-    row,
-    question,
-    reference,
-    output,
-    bleu,
-  }));
+  const rows = result.rowResults.map((answered) => {
+    const { row, question, reference, output, bleu } = answered;
+    return { jobId, side, row, question, reference, output, bleu, detail: writeDetail(answered) };
+  });
   await em.upsertMany(AnswerEntity, rows);
 }
