@@ -25,6 +25,7 @@ export function toLandfallError(error: unknown): unknown {
     if (error.refusal === 'adapter-table-full') {
       return resourceExhausted(error.message, { reason: 'ADAPTER_SLOTS_FULL', retryAfterMs: 1000 });
     }
+    if (error.refusal === 'request') return invalidArgument('prompt', error.message);
     if (error.refusal === 'adapter-missing') return unavailable(error.message, { retryAfterMs: 100 });
   }
   return error;

@@ -9,6 +9,7 @@ import type {
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { LoadedModel } from './context.ts';
 import type { RequestEvent } from './engine/model-thread.ts';
+import type { PromptInput } from './engine/prompt.ts';
 import { type DescribedToken, RefusedError } from './engine/protocol.ts';
 import type { EngineRequest } from './engine/sequence.ts';
 import type { GenerationTelemetry, Outcome } from './generation-telemetry.ts';
@@ -30,11 +31,7 @@ export async function* runGeneration(
   signal: AbortSignal,
 ): AsyncGenerator<GenerateReply, Outcome> {
   const target = await model.adapters.target(request.model, signal);
-  const prompt = await model.prompts.encode(
-    request.messages.length > 0
-      ? { messages: request.messages.map(({ role, content }) => ({ role, content })) }
-      : { text: request.prompt },
-  );
+  const { prompt } = await model.prompts.encode(promptInput(request));
   telemetry.admitted(target.ref, prompt.length);
   const engineRequest = toEngineRequest(request, prompt, target.adapter, model.thread.shape.contextLength);
   let first = true;
@@ -58,15 +55,21 @@ export async function* runGeneration(
         finishReason,
         usage: { inputTokens: prompt.length, outputTokens, ...telemetry.timings },
       };
-      return { finishReason: event.finish };
+      return { finishReason: event.finish === 'stop' ? 'stop' : 'length' };
     }
     first = false;
   }
   throw new Error('the model thread ended the request without a reason');
 }
 
+/** The chat or the text that a request gives. */
+export function promptInput({ messages, prompt }: Pick<GenerateRequest, 'messages' | 'prompt'>): PromptInput {
+  if (messages.length === 0) return { text: prompt };
+  return { messages: messages.map(({ role, content }) => ({ role, content })) };
+}
+
 /** Runs the request; an adapter that lost its place to another between being loaded and being used is loaded again. */
-async function* submit(
+export async function* submit(
   request: EngineRequest,
   modelName: string,
   { thread, adapters }: LoadedModel,

@@ -21,6 +21,7 @@ import { VersionSource } from './model/versions.ts';
 import { generate } from './routes/generate.ts';
 import { getLoad } from './routes/get-load.ts';
 import { loadAdapter } from './routes/load-adapter.ts';
+import { score } from './routes/score.ts';
 import { unloadAdapter } from './routes/unload-adapter.ts';
 import { watchLoad } from './routes/watch-load.ts';
 
@@ -65,6 +66,7 @@ export class TextInferenceService implements Service {
     this.#context = new TextContext(config, this.#logger, admission, this.#draining.signal);
     this.#server = new RpcServer({ signer, logger: this.#logger, tls }).add(TextInferenceContract, {
       generate: generate(this.#context),
+      score: score(this.#context),
       loadAdapter: loadAdapter(this.#context),
       unloadAdapter: unloadAdapter(this.#context),
       getLoad: getLoad(this.#context),

@@ -12,6 +12,8 @@ export class FakeRunner implements Runner {
   readonly #pool: Int32Array;
   /** Runs before each step; may throw to make it fail. */
   beforeStep: (rows: StepRow[]) => void | Promise<void> = () => {};
+  /** Virtual tokens by slot. */
+  prefixes: Record<number, number> = {};
   steps = 0;
   released = false;
 
@@ -34,14 +36,27 @@ export class FakeRunner implements Runner {
     for (const row of rows) {
       for (const [i, token] of row.tokens.entries()) this.#pool[slot(row, row.start + i)] = token;
     }
-    return rows.map((row) => {
+    const logits = (row: StepRow, length: number) => {
       let hash = 2166136261 ^ row.adapterSlot;
-      for (let i = 0; i < row.start + row.tokens.length; i++) {
+      for (let i = this.prefixTokens(row.adapterSlot); i < length; i++) {
         hash = Math.imul(hash ^ this.#pool[slot(row, i)]!, 16777619);
       }
       const next = random(hash);
       return Float32Array.from({ length: this.shape.vocabularySize }, () => 4 * next());
+    };
+    return rows.map((row) => {
+      const length = row.start + row.tokens.length;
+      if (!row.targets) return logits(row, length);
+      const first = length - row.targets.length;
+      return Float32Array.from(row.targets, (target, i) => {
+        const values = logits(row, first + i + 1);
+        return values[target]! - Math.log(values.reduce((sum, value) => sum + Math.exp(value), 0));
+      });
     });
+  }
+
+  prefixTokens(slot: number): number {
+    return this.prefixes[slot] ?? 0;
   }
 
   async loadAdapter(_slot: number, _folder: string): Promise<void> {}

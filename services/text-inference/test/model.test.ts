@@ -103,6 +103,45 @@ describe('a replica with a real model', () => {
     expect(new Set([base, one, two]).size).toBe(3);
   });
 
+  test('Score says how likely a text is, beside generations, the adapters each by themselves', async () => {
+    const messages = [{ role: 'user', content: '高血压患者日常饮食需要注意什么?' }];
+    const completion = '少盐。';
+    const models = ['', 'models:/one/1.0.0', 'models:/two/1.0.0'];
+    const running = answer({ model: '', content: 'hi', temperature: 0, seed: 1n, maxTokens: 40 });
+    const scores = await Promise.all(
+      models.map((model) => replica.client.score({ model, messages, completion })),
+    );
+    await running;
+    // Nine bytes and the end of the turn.
+    for (const { tokens, logProbability } of scores) {
+      expect(tokens).toBe(10);
+      expect(logProbability).toBeLessThan(0);
+    }
+    expect(new Set(scores.map(({ logProbability }) => logProbability)).size).toBe(3);
+    const again = await replica.client.score({ messages, completion });
+    expect(again.logProbability).toBeCloseTo(scores[0]!.logProbability, 3);
+    expect(again.model).toBe('models:/base/1.0.0');
+
+    // The first token's log probability is the one that Generate reports for it.
+    const sampling = { temperature: 0, maxTokens: 1, topLogprobs: 1, ignoreEos: true };
+    const [first] = await Array.fromAsync(replica.client.generate({ prompt: 'hi', sampling }));
+    const token = first!.logprobs[0]!;
+    const text = new TextDecoder().decode(token.bytes);
+    if (token.bytes.length === 1 && text !== '\ufffd') {
+      const one = await replica.client.score({ prompt: 'hi', completion: text });
+      expect(one.logProbability).toBeLessThanOrEqual(token.logprob + 1e-3);
+    }
+    const refused = (request: object) => replica.client.score(request).then(undefined, (error) => error);
+    expect((await refused({ messages, completion: '' })).fieldViolations[0].field).toBe('completion');
+    expect((await refused({ messages, completion: 'x'.repeat(4000) })).fieldViolations[0].field).toBe(
+      'completion',
+    );
+    expect((await refused({ messages, prompt: 'x', completion: 'y' })).code).toBe(status.INVALID_ARGUMENT);
+    expect((await refused({ model: 'models:/none/1.0.0', messages, completion })).code).toBe(
+      status.NOT_FOUND,
+    );
+  });
+
   test('an adapter of another shape says what does not fit', async () => {
     const error = await replica.client.loadAdapter({ model: 'models:/wide/1.0.0' }).catch((e) => e);
     expect(error).toMatchObject({ code: status.FAILED_PRECONDITION, reason: 'ADAPTER_UNUSABLE' });

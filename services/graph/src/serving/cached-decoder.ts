@@ -3,7 +3,7 @@ import { add, linear } from '../autodiff/ops.ts';
 import { Tape, type Tensor } from '../autodiff/tape.ts';
 import { type Checkpoint, float32Checkpoint } from '../checkpoint/checkpoint.ts';
 import { CheckpointError } from '../checkpoint/errors.ts';
-import type { LoraAdapter } from '../checkpoint/peft.ts';
+import type { Adapter, LoraAdapter, PrefixAdapter } from '../checkpoint/peft.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { ropeTables } from '../models/rope.ts';
 import {
@@ -35,13 +35,18 @@ export interface CachedDecoderOptions {
 /** New tokens of one sequence. */
 export interface DecodeRow {
   tokens: readonly number[];
-  /** Tokens that are in the cache already. */
+  /** Tokens that are in the cache already, the adapter's virtual tokens included. */
   start: number;
   /** Its blocks in order, with room for start + tokens.length. */
   blockTable: readonly number[];
   /** 0 for the base. */
   adapterSlot: number;
+  /** What is to follow the last tokens, one each: the row is scored by them. */
+  targets?: readonly number[] | undefined;
 }
+
+/** Positions whose logits are computed at once where a row is scored: a vocabulary of each is a lot of memory. */
+const SCORED_AT_ONCE = 128;
 
 /** Matrices of all slots for one module: A [slots, inputs, rank], B [slots, rank, outputs], scaling in B. */
 interface AdapterStack {
@@ -66,6 +71,7 @@ export class CachedDecoder {
   readonly #cos: Float32Array;
   readonly #sin: Float32Array;
   readonly #slots: (LoraAdapter | undefined)[];
+  readonly #prefixes: (PrefixAdapter | undefined)[];
   #stacks = new Map<string, AdapterStack>();
   #rank = 1;
 
@@ -82,6 +88,7 @@ export class CachedDecoder {
     this.#cos = cos;
     this.#sin = sin;
     this.#slots = new Array(options.adapterSlots + 1).fill(undefined);
+    this.#prefixes = [...this.#slots] as undefined[];
     this.#stack();
   }
 
@@ -96,10 +103,11 @@ export class CachedDecoder {
   }
 
   /** Puts an adapter into a slot from 1; not while a step runs. */
-  setAdapter(slot: number, adapter: LoraAdapter | undefined): void {
+  setAdapter(slot: number, adapter: Adapter | undefined): void {
     if (slot < 1 || slot >= this.#slots.length)
       throw new RangeError(`adapter slot ${slot} of ${this.#slots.length - 1}`);
-    this.#slots[slot] = adapter;
+    this.#prefixes[slot] = adapter?.kind === 'prefix' ? adapter : undefined;
+    this.#slots[slot] = adapter?.kind === 'lora' ? adapter : undefined;
     const rank = Math.max(1, ...this.#slots.map((a) => a?.config.r ?? 1));
     if (rank !== this.#rank || this.#stacks.size === 0) {
       this.#rank = rank;
@@ -107,10 +115,15 @@ export class CachedDecoder {
     } else this.#fill(slot);
   }
 
+  /** Virtual tokens of a slot's adapter: what stands in the cache before a sequence's own first token. */
+  prefixTokens(slot: number): number {
+    return this.#prefixes[slot]?.numVirtualTokens ?? 0;
+  }
+
   /**
    * Computes the new tokens of each row, keeps their keys and values, and returns the logits [vocabSize] of each
-   * row's last token. A row's result does not depend on its neighbours beyond float rounding in shared products, nor
-   * on what stood in its blocks before.
+   * row's last token; of a row with targets their natural log probabilities [targets.length]. A row's result does not
+   * depend on its neighbours beyond float rounding in shared products, nor on what stood in its blocks before.
    * @throws RangeError, before anything is computed, for a row that can't be: no tokens, tokens outside the vocabulary,
    *   positions beyond the context, blocks or slots that do not exist
    */
@@ -122,14 +135,49 @@ export class CachedDecoder {
       positions: this.#positions,
       blocks,
       blockSize,
-      slots: this.#slots.length,
+      prefixes: this.#slots.map((_, slot) => this.prefixTokens(slot)),
     });
     for (const row of rows) this.#clear(row);
+    const results: Float32Array[] = [];
+    const plain = rows.filter(({ targets }) => !targets);
+    const logits = plain.length > 0 ? await this.#run(plain) : undefined;
+    let next = 0;
+    for (const row of rows) {
+      if (row.targets) results.push(await this.#score(row, row.targets));
+      else {
+        results.push(logits!.subarray(next * config.vocabSize, (next + 1) * config.vocabSize));
+        next++;
+      }
+    }
+    return results;
+  }
+
+  /** Logits [rows, vocabSize] of the last tokens, or of the last `wanted` ones of a single row. */
+  async #run(rows: readonly DecodeRow[], wanted = 1): Promise<Float32Array> {
     const longest = Math.max(...rows.map((row) => row.tokens.length));
-    const outputs = await this.#session.run(this.#feeds(rows, longest));
+    const outputs = await this.#session.run(this.#feeds(rows, longest, wanted));
     this.#keep(rows, longest, outputs.new_key_values!.data as Float32Array);
-    const logits = outputs.logits!.data as Float32Array;
-    return rows.map((_, i) => logits.subarray(i * config.vocabSize, (i + 1) * config.vocabSize));
+    return outputs.logits!.data as Float32Array;
+  }
+
+  async #score(row: DecodeRow, targets: readonly number[]): Promise<Float32Array> {
+    const { vocabSize } = this.config;
+    const { tokens, start } = row;
+    const scored = new Float32Array(targets.length);
+    const context = tokens.length - targets.length;
+    for (let from = 0, end = 0; from < tokens.length; from = end) {
+      // What only leads up to the targets goes through with the first of them.
+      end = Math.min(tokens.length, Math.max(from, context) + SCORED_AT_ONCE);
+      const part = { ...row, tokens: tokens.slice(from, end), start: start + from };
+      const first = Math.max(from, context);
+      const logits = await this.#run([part], end - first);
+      for (let i = first; i < end; i++) {
+        const at = (i - first) * vocabSize;
+        const target = targets[i - context]!;
+        scored[i - context] = logProbability(logits.subarray(at, at + vocabSize), target);
+      }
+    }
+    return scored;
   }
 
   /** Gives native memory back; not while a step runs. */
@@ -137,7 +185,7 @@ export class CachedDecoder {
     await this.#session.release();
   }
 
-  #feeds(rows: readonly DecodeRow[], longest: number): Record<string, OrtTensor> {
+  #feeds(rows: readonly DecodeRow[], longest: number, wanted: number): Record<string, OrtTensor> {
     const { config } = this;
     const { blocks, blockSize } = this.#options;
     const count = rows.length;
@@ -149,11 +197,12 @@ export class CachedDecoder {
     const sin = new Float32Array(cos.length);
     const table = new BigInt64Array(count * pastBlocks);
     const mask = new Float32Array(count * longest * (past + longest)).fill(MASKED);
-    const last = new BigInt64Array(count);
+    const logitRows = new BigInt64Array(count * wanted);
     const adapters = new BigInt64Array(count);
     for (const [r, row] of rows.entries()) {
       const { tokens, start, blockTable } = row;
-      last[r] = BigInt(r * longest + tokens.length - 1);
+      const own = r * longest + tokens.length - wanted;
+      for (let i = 0; i < wanted; i++) logitRows[r * wanted + i] = BigInt(own + i);
       adapters[r] = BigInt(row.adapterSlot);
       // Past its end a row looks, masked, at its own first block: 0 times another's overflow would not be 0.
       for (let block = 0; block < pastBlocks; block++) {
@@ -182,7 +231,7 @@ export class CachedDecoder {
       sin: new OrtTensor('float32', sin, [1, count * longest, half]),
       block_table: new OrtTensor('int64', table, [count, pastBlocks]),
       attention_mask: new OrtTensor('float32', mask, [count, 1, 1, longest, past + longest]),
-      last_rows: new OrtTensor('int64', last, [count]),
+      logit_rows: new OrtTensor('int64', logitRows, [count * wanted]),
       adapter_slots: new OrtTensor('int64', adapters, [count]),
       row_shape: new OrtTensor('int64', BigInt64Array.from([BigInt(count), BigInt(longest)]), [2]),
     };
@@ -204,14 +253,28 @@ export class CachedDecoder {
     return feeds;
   }
 
-  /** Empties the blocks that a row is about to begin: the graph reads whole blocks, and masks what is not a number too. */
-  #clear({ tokens, start, blockTable }: DecodeRow): void {
+  /**
+   * Empties the blocks that a row is about to begin: the graph reads whole blocks, and masks what is not a number too.
+   * A sequence that begins finds its adapter's virtual tokens in them.
+   */
+  #clear({ tokens, start, blockTable, adapterSlot }: DecodeRow): void {
     const { blockSize } = this.#options;
-    const size = blockSize * this.config.keyValueHeads * this.config.headDim;
-    const first = Math.ceil(start / blockSize);
+    const width = this.config.keyValueHeads * this.config.headDim;
+    const size = blockSize * width;
+    const prefix = this.#prefixes[adapterSlot];
+    const begins = prefix !== undefined && start === prefix.numVirtualTokens;
+    const first = begins ? 0 : Math.ceil(start / blockSize);
     for (let block = first; block * blockSize < start + tokens.length; block++) {
       const at = blockTable[block]! * size;
       for (const pool of this.#pools) pool.fill(0, at, at + size);
+    }
+    if (!begins) return;
+    for (let position = 0; position < start; position++) {
+      const slot = blockTable[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
+      for (const [i, pool] of this.#pools.entries()) {
+        const from = (position * this.#pools.length + i) * width;
+        pool.set(prefix.embeddings.subarray(from, from + width), slot * width);
+      }
     }
   }
 
@@ -264,6 +327,15 @@ export class CachedDecoder {
   }
 }
 
+/** log softmax(logits)[target] */
+function logProbability(logits: Float32Array, target: number): number {
+  let most = Number.NEGATIVE_INFINITY;
+  for (const logit of logits) if (logit > most) most = logit;
+  let sum = 0;
+  for (const logit of logits) sum += Math.exp(logit - most);
+  return logits[target]! - most - Math.log(sum);
+}
+
 function buildGraph(
   tape: Tape,
   config: ModelConfig,
@@ -289,7 +361,7 @@ function buildGraph(
   };
   const blockTable = graph.input('block_table', 'int64', ['B', 'P']);
   const mask = graph.input('attention_mask', 'float32', ['B', 1, 1, 'T', 'S']);
-  const lastRows = graph.input('last_rows', 'int64', ['B']);
+  const logitRows = graph.input('logit_rows', 'int64', ['L']);
   const slots = graph.input('adapter_slots', 'int64', ['B']);
   const rowShape = graph.input('row_shape', 'int64', [2]);
   const fresh: Value[] = [];
@@ -300,8 +372,8 @@ function buildGraph(
     adapt: gatheredAdapters(tape, config, slots, rowShape, adapterSlots + 1),
     attention: cachedAttention(tape, config, { blockTable, mask, rowShape, pool, fresh }),
   });
-  const last = graph.node('Gather', [hidden, lastRows], { axis: { int: 0 } });
-  graph.output(linear(tape, tape.constant(last), weight(headWeightName(config))), 'logits');
+  const asked = graph.node('Gather', [hidden, logitRows], { axis: { int: 0 } });
+  graph.output(linear(tape, tape.constant(asked), weight(headWeightName(config))), 'logits');
   const stacked = fresh.map((value) => graph.node('Unsqueeze', [value, graph.ints([0])]));
   graph.output(graph.node('Concat', stacked, { axis: { int: 0 } }), 'new_key_values');
 }

@@ -6,8 +6,8 @@ export interface RowLimits {
   positions: number;
   blocks: number;
   blockSize: number;
-  /** Adapter slots, the base's included. */
-  slots: number;
+  /** Virtual tokens of each adapter slot, the base's included. */
+  prefixes: readonly number[];
 }
 
 /** @throws RangeError that names the row and what it asks for */
@@ -20,10 +20,10 @@ export function checkRows(rows: readonly DecodeRow[], limits: RowLimits): void {
 }
 
 function problemOf(
-  { tokens, start, blockTable, adapterSlot }: DecodeRow,
+  { tokens, start, blockTable, adapterSlot, targets }: DecodeRow,
   limits: RowLimits,
 ): string | undefined {
-  const { vocabSize, positions, blocks, blockSize, slots } = limits;
+  const { vocabSize, positions, blocks, blockSize, prefixes } = limits;
   const below = (n: number, end: number) => Number.isInteger(n) && n >= 0 && n < end;
   if (tokens.length === 0) return 'no tokens';
   const outside = tokens.find((token) => !below(token, vocabSize));
@@ -34,5 +34,12 @@ function problemOf(
   if (blockTable.length < needed) return `${blockTable.length} blocks where ${needed} are needed`;
   const missing = blockTable.slice(0, needed).find((block) => !below(block, blocks));
   if (missing !== undefined) return `block ${missing} of a pool of ${blocks}`;
-  return below(adapterSlot, slots) ? undefined : `adapter slot ${adapterSlot} of ${slots - 1}`;
+  if (!below(adapterSlot, prefixes.length)) return `adapter slot ${adapterSlot} of ${prefixes.length - 1}`;
+  if (start < prefixes[adapterSlot]!)
+    return `position ${start} lies in the adapter's ${prefixes[adapterSlot]} virtual tokens`;
+  if (!targets) return undefined;
+  if (targets.length === 0 || targets.length > tokens.length)
+    return `${targets.length} targets for ${tokens.length} tokens`;
+  const unknown = targets.find((token) => !below(token, vocabSize));
+  return unknown === undefined ? undefined : `target ${unknown} of a vocabulary of ${vocabSize}`;
 }

@@ -58,8 +58,15 @@ async function drain(
   return answers;
 }
 
+/** Slots 2 and 3 have virtual tokens. */
+function runnerWithPrefixes(blocks = 32): FakeRunner {
+  const runner = new FakeRunner({ blocks });
+  runner.prefixes = { 2: 3, 3: 4 };
+  return runner;
+}
+
 async function alone(r: EngineRequest, slot = 0): Promise<Answer> {
-  const { engine } = engineOf();
+  const { engine } = engineOf(runnerWithPrefixes());
   engine.submit(r, slot);
   return (await drain(engine)).get(r.id)!;
 }
@@ -105,12 +112,13 @@ describe('Engine', () => {
       topP: fc.constantFrom(1, 0.8),
       seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
       at: fc.integer({ min: 0, max: 20 }),
+      completion: fc.option(prompt, { nil: undefined, freq: 4 }),
       cancelAt: fc.option(fc.integer({ min: 0, max: 30 }), { nil: undefined, freq: 4 }),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(arrival, { minLength: 1, maxLength: 8 }), async (arrivals) => {
         // 11 blocks of 4 hold one longest request and a little: preemption happens.
-        const { engine, left } = engineOf(new FakeRunner({ blocks: 11 }), {
+        const { engine, left } = engineOf(runnerWithPrefixes(11), {
           maxBatch: 3,
           maxPrefillTokens: 16,
         });
@@ -118,6 +126,7 @@ describe('Engine', () => {
           request(`r${i}`, {
             prompt: a.prompt,
             maxTokens: a.maxTokens,
+            completion: a.completion,
             sampling: { temperature: a.temperature, topK: a.topK, topP: a.topP, seed: a.seed },
           }),
         );
@@ -142,11 +151,35 @@ describe('Engine', () => {
         expect([...left].sort()).toEqual(requests.map((r) => r.id).sort());
         for (const [i, r] of requests.entries()) {
           if (cancelled.has(r.id)) continue;
-          expect(answers.get(r.id)?.text).toBe((await alone(r, arrivals[i]!.slot)).text);
+          const expected = await alone(r, arrivals[i]!.slot);
+          expect(answers.get(r.id)?.text).toBe(expected.text);
+          expect(answers.get(r.id)?.last?.logProbability).toBe(expected.last?.logProbability);
         }
       }),
       { numRuns: 60 },
     );
+  });
+
+  test('a completion is scored by the log-probabilities that its tokens would have had', async () => {
+    const sampling = { temperature: 0, topK: 0, topP: 1, seed: 0n, topLogprobs: 1 };
+    const free = await alone(request('a', { sampling }), 2);
+    const tokens = free.events.map((event) => event.logprob!.token);
+    const sum = free.events.reduce((total, event) => total + event.logprob!.logprob, 0);
+    const scored = await alone(request('b', { completion: tokens }), 2);
+    expect(scored).toMatchObject({ text: '', tokens: 0, last: { finish: 'scored' } });
+    expect(scored.last!.logProbability).toBeCloseTo(sum, 4);
+  });
+
+  test("an adapter's virtual tokens take their part of the context", async () => {
+    const { engine } = engineOf(runnerWithPrefixes());
+    const prompt = new Array(50).fill(1);
+    engine.submit(request('a', { prompt, maxTokens: 14 }), 3);
+    expect((await drain(engine)).get('a')).toMatchObject({ tokens: 10, last: { finish: 'length' } });
+    const full = request('b', { prompt: new Array(60).fill(1), maxTokens: 4 });
+    expect(() => engine.submit(full, 3)).toThrow("no room beside the adapter's 4 virtual tokens in 64");
+    const completion = new Array(12).fill(1);
+    expect(() => engine.submit(request('c', { prompt, completion }), 3)).toThrow('no room');
+    expect(() => engine.submit(request('d', { completion: [] }), 3)).toThrow('no tokens');
   });
 
   test('log-probabilities come with each token', async () => {

@@ -7,7 +7,7 @@ import { BlockManager } from './block-manager.ts';
 import type { Decode } from './detokenizer.ts';
 import { PostProcessor, tokenReport } from './post-process.ts';
 import type { Runner, StepRow } from './runner.ts';
-import { sample } from './sampler.ts';
+import { LogitsNotFiniteError, sample } from './sampler.ts';
 import { Scheduler, type SchedulerLimits, type StepPlan } from './scheduler.ts';
 import { type EngineRequest, type FinishReason, Sequence, type TokenReport } from './sequence.ts';
 
@@ -31,6 +31,8 @@ export interface SequenceEvent {
   logprob?: TokenReport | undefined;
   finish?: FinishReason | undefined;
   stop?: string | undefined;
+  /** With finish `scored`: the sum of the completion's natural log probabilities. */
+  logProbability?: number | undefined;
   /** With finish `error`: for the reader. */
   error?: string | undefined;
 }
@@ -96,15 +98,29 @@ export class Engine {
     const room = Math.min(contextLength, this.#blocks.blocks * this.#blocks.blockSize);
     if (this.#active.has(request.id)) throw new RangeError(`request ${request.id} is running already`);
     if (request.prompt.length === 0) throw new RangeError('the prompt has no tokens');
+    if (request.completion?.length === 0) throw new RangeError('the completion has no tokens');
     if (!(request.maxTokens >= 1)) throw new RangeError('maxTokens must be at least 1');
-    if (request.prompt.length + request.maxTokens > room) {
-      throw new RangeError(`${request.prompt.length} + ${request.maxTokens} tokens are more than ${room}`);
+    const more = request.completion?.length ?? request.maxTokens;
+    if (request.prompt.length + more > room) {
+      throw new RangeError(`${request.prompt.length} + ${more} tokens are more than ${room}`);
     }
-    const outside = request.prompt.find((t) => !Number.isInteger(t) || t < 0 || t >= vocabularySize);
+    // Only here is it known what the adapter's virtual tokens leave.
+    const prefix = this.#options.runner.prefixTokens(adapterSlot);
+    const left = room - prefix - request.prompt.length;
+    if (left < (request.completion?.length ?? 1)) {
+      throw new RangeError(
+        `${request.prompt.length + (request.completion?.length ?? 0)} tokens leave no room beside the adapter's ` +
+          `${prefix} virtual tokens in ${room}`,
+      );
+    }
+    const outside = [...request.prompt, ...(request.completion ?? [])].find(
+      (t) => !Number.isInteger(t) || t < 0 || t >= vocabularySize,
+    );
     if (outside !== undefined)
       throw new RangeError(`token ${outside} is outside the vocabulary of ${vocabularySize}`);
-    const sequence = new Sequence(request, adapterSlot);
-    const post = new PostProcessor(request, this.#options.decode, this.#options.eos);
+    const sequence = new Sequence(request, adapterSlot, prefix);
+    const limited = { ...request, maxTokens: Math.min(request.maxTokens, left) };
+    const post = new PostProcessor(limited, this.#options.decode, this.#options.eos);
     this.#active.set(request.id, { sequence, post });
     this.#scheduler.add(sequence);
   }
@@ -149,6 +165,7 @@ export class Engine {
     const { request } = sequence;
     const post = this.#active.get(request.id)!.post;
     sequence.computed = sequence.length;
+    if (request.completion) return this.#scored(sequence, logits);
     try {
       const sampled = sample(logits, request.sampling, sequence.length);
       sequence.output.push(sampled.token);
@@ -158,6 +175,14 @@ export class Engine {
     } catch (error) {
       return this.#fail(sequence, error);
     }
+  }
+
+  #scored(sequence: Sequence, logProbabilities: Float32Array): SequenceEvent {
+    const logProbability = logProbabilities.reduce((sum, value) => sum + value, 0);
+    if (!Number.isFinite(logProbability))
+      return this.#fail(sequence, new LogitsNotFiniteError('the model returned logits that are not finite'));
+    this.#leave(sequence);
+    return { id: sequence.id, text: '', tokens: 0, finish: 'scored', logProbability };
   }
 
   #fail(sequence: Sequence, error: unknown): SequenceEvent {
@@ -179,5 +204,6 @@ function toRow(sequence: StepPlan['sequences'][number]): StepRow {
     start: sequence.computed,
     blockTable: sequence.blockTable,
     adapterSlot: sequence.adapterSlot,
+    targets: sequence.request.completion,
   };
 }

@@ -1,6 +1,6 @@
 /** The engine over the real runner: greedy tokens equal the reference cases, whatever shares the batch. */
 
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -94,8 +94,15 @@ describe.runIf(here)('greedy tokens of the reference cases', () => {
       adapterSlots: 1,
     };
     const runner = await createRunner({ folder: path.join(golden, 'llama'), ...options });
-    await expect(runner.loadAdapter(1, path.join(golden, 'llama-ptuning_v2', 'peft'))).rejects.toThrow(
-      AdapterError,
+    const other = path.join(folder, 'other');
+    cpSync(path.join(golden, 'llama-ptuning_v2', 'peft'), other, { recursive: true });
+    const file = path.join(other, 'adapter_config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8'));
+    writeFileSync(file, JSON.stringify({ ...config, num_virtual_tokens: 9 }));
+    const refused = runner.loadAdapter(1, other);
+    await expect(refused).rejects.toThrow(AdapterError);
+    await expect(refused).rejects.toThrow(
+      'prompt_embeddings has the shape [8,128]; the model asks for [9,128]',
     );
     await expect(runner.loadAdapter(1, folder)).rejects.toThrow('adapter_config.json is missing');
     await runner.release();

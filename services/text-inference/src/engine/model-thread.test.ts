@@ -119,12 +119,18 @@ describe('ModelThread', () => {
 describe('PromptThread', () => {
   test('encodes chats and texts, and names the field of what it refuses', async () => {
     const prompts = await PromptThread.start({ folder, contextLength: 32 });
-    expect(await prompts.encode({ text: 'abc' })).toHaveLength(4);
-    expect(await prompts.encode({ messages: [{ role: 'user', content: 'abc' }] })).toHaveLength(7);
+    expect((await prompts.encode({ text: 'abc' })).prompt).toHaveLength(4);
+    const messages = [{ role: 'user', content: 'abc' }];
+    expect((await prompts.encode({ messages })).prompt).toHaveLength(7);
+    const answered = await prompts.encode({ messages }, 'de');
+    expect(answered.prompt).toHaveLength(7);
+    // Two bytes and the end of the turn.
+    expect(answered.completion).toHaveLength(3);
+    await expect(prompts.encode({ messages }, 'x'.repeat(30))).rejects.toMatchObject({ field: 'completion' });
     await expect(prompts.encode({ text: '<s>' })).rejects.toMatchObject({ field: 'prompt' });
     await expect(prompts.encode({ text: 'x'.repeat(40) })).rejects.toThrow('41 tokens leave no room');
-    const messages = [{ role: 'user', content: 'x'.repeat(1_000_000) }];
-    await expect(prompts.encode({ messages })).rejects.toMatchObject({ field: 'messages' });
+    const long = [{ role: 'user', content: 'x'.repeat(1_000_000) }];
+    await expect(prompts.encode({ messages: long })).rejects.toMatchObject({ field: 'messages' });
     await prompts.close();
   });
 });

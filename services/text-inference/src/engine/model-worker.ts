@@ -3,8 +3,6 @@
  * messages are taken between two steps, which is how a cancellation takes effect within one.
  */
 
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { AdapterTable, AdapterTableFullError } from './adapter-table.ts';
 import { Engine, type SequenceEvent } from './engine.ts';
@@ -58,21 +56,6 @@ async function main(): Promise<void> {
   await new ModelLoop(runner, tokenizer).run();
 }
 
-/** End tokens by the folder's generation settings and its tokenizer; a folder may name several. */
-function endTokens(folder: string, tokenizer: Tokenizer): Set<number> {
-  const eos = new Set<number>(tokenizer.eos === undefined ? [] : [tokenizer.eos]);
-  for (const file of ['generation_config.json', 'config.json']) {
-    let json: { eos_token_id?: number | number[] | null };
-    try {
-      json = JSON.parse(readFileSync(path.join(folder, file), 'utf8'));
-    } catch {
-      continue; // The first is optional, and the second was read by the runner already.
-    }
-    for (const id of [json.eos_token_id].flat()) if (typeof id === 'number') eos.add(id);
-  }
-  return eos;
-}
-
 class ModelLoop {
   readonly #runner: Runner;
   readonly #tokenizer: Tokenizer;
@@ -87,7 +70,7 @@ class ModelLoop {
     this.#engine = new Engine({
       runner,
       decode: tokenizer.decode,
-      eos: endTokens(options.runner.folder, tokenizer),
+      eos: new Set(tokenizer.endTokens),
       limits: options.limits,
       onLeave: (request) => request.adapter !== undefined && this.#adapters.release(request.adapter),
     });
@@ -152,22 +135,24 @@ class ModelLoop {
     try {
       const changed = !this.#adapters.has(key);
       if (changed) await this.#adapters.add(key, (slot) => this.#runner.loadAdapter(slot, folder));
+      // The load before the answer: whoever asks after the call sees what it did.
+      send({ type: 'load', load: this.#load() });
       send({ type: 'answer', call, value: { loadMs: performance.now() - start, changed } });
     } catch (error) {
       let refusal: Refusal = 'internal';
       if (error instanceof AdapterError) refusal = 'adapter-unusable';
       if (error instanceof AdapterTableFullError) refusal = 'adapter-table-full';
+      send({ type: 'load', load: this.#load() });
       send({ type: 'call-failed', call, refusal, message: messageOf(error) });
     }
-    send({ type: 'load', load: this.#load() });
   }
 
   /** Not awaited: it may take as long as the adapter's last request, which needs steps. */
   #unloadAdapter({ call, key }: ToModel & { type: 'unload-adapter' }): void {
     const start = performance.now();
     void this.#adapters.remove(key).then((changed) => {
-      send({ type: 'answer', call, value: { loadMs: performance.now() - start, changed } });
       send({ type: 'load', load: this.#load() });
+      send({ type: 'answer', call, value: { loadMs: performance.now() - start, changed } });
     });
   }
 

@@ -5,9 +5,10 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { type Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
-import { readLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
+import { type Adapter, readAdapter } from '@landfall/graph/checkpoint/peft.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
 import { CachedDecoder } from '@landfall/graph/serving/cached-decoder.ts';
+import type { LoraConfig } from '@landfall/graph/training/lora.ts';
 import { AdapterError, type Runner, type RunnerOptions } from './runner.ts';
 
 const FLOAT_BYTES = 4;
@@ -34,7 +35,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     shape: { vocabularySize: config.vocabSize, contextLength: config.maxPositions, blocks, blockSize },
     adapterSlots,
     run: (rows) => decoder.step(rows),
-    loadAdapter: async (slot, folder) => decoder.setAdapter(slot, readAdapter(folder, config)),
+    loadAdapter: async (slot, folder) => decoder.setAdapter(slot, openAdapter(folder, config)),
+    prefixTokens: (slot) => decoder.prefixTokens(slot),
     clearAdapter: (slot) => decoder.setAdapter(slot, undefined),
     release: () => decoder.release(),
   };
@@ -50,16 +52,29 @@ function fingerprint({ tensors }: Checkpoint): string {
   return hash.digest('hex').slice(0, 32);
 }
 
-function readAdapter(folder: string, config: ModelConfig) {
+function openAdapter(folder: string, config: ModelConfig): Adapter {
   try {
-    const adapter = readLoraAdapter(folder, config);
-    const { r } = adapter.config;
-    if (r > HIGHEST_RANK) throw new AdapterError(`adapter_config.json: r ${r} is above ${HIGHEST_RANK}`);
+    const adapter = readAdapter(folder, config);
+    if (adapter.kind === 'lora') checkServed(adapter.config);
+    else if (adapter.numVirtualTokens >= config.maxPositions)
+      throw new AdapterError(
+        `adapter_config.json: ${adapter.numVirtualTokens} virtual tokens fill the context of ${config.maxPositions}`,
+      );
     return adapter;
   } catch (error) {
     if (error instanceof CheckpointError) throw new AdapterError(error.message);
     throw error;
   }
+}
+
+/** What one batch of many adapters can't hold. */
+function checkServed({ r, bias = 'none', modulesToSave = [] }: LoraConfig): void {
+  if (r > HIGHEST_RANK) throw new AdapterError(`adapter_config.json: r ${r} is above ${HIGHEST_RANK}`);
+  const own = bias !== 'none' ? `bias ${bias}` : modulesToSave.length > 0 ? 'modules_to_save' : undefined;
+  if (own)
+    throw new AdapterError(
+      `adapter_config.json: ${own} changes the base's own weights; merge the adapter into a base of its own`,
+    );
 }
 
 /** Blocks for a full batch of full contexts, within a share of the memory, and for one full context at least. */

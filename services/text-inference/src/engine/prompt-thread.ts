@@ -2,7 +2,7 @@
 
 import type { Worker } from 'node:worker_threads';
 import { PendingCalls } from './calls.ts';
-import { PromptError, type PromptInput } from './prompt.ts';
+import { type Encoded, PromptError, type PromptInput } from './prompt.ts';
 import { startWorker } from './worker-start.ts';
 
 export interface PromptThreadOptions {
@@ -12,17 +12,19 @@ export interface PromptThreadOptions {
   contextLength: number;
 }
 
-export type ToPrompt = { type: 'encode'; call: number; input: PromptInput } | { type: 'close' };
+export type ToPrompt =
+  | { type: 'encode'; call: number; input: PromptInput; completion?: string | undefined }
+  | { type: 'close' };
 
 export type FromPrompt =
   | { type: 'ready' }
   | { type: 'failed'; message: string }
-  | { type: 'tokens'; call: number; tokens: number[] }
+  | { type: 'tokens'; call: number; encoded: Encoded }
   | { type: 'refused'; call: number; field: string | undefined; message: string };
 
 export class PromptThread {
   readonly #worker: Worker;
-  readonly #calls = new PendingCalls<number[]>();
+  readonly #calls = new PendingCalls<Encoded>();
   readonly #exit: Promise<void>;
 
   static async start(options: PromptThreadOptions): Promise<PromptThread> {
@@ -36,7 +38,7 @@ export class PromptThread {
   private constructor(worker: Worker) {
     this.#worker = worker;
     worker.on('message', (message: FromPrompt) => {
-      if (message.type === 'tokens') this.#calls.resolve(message.call, message.tokens);
+      if (message.type === 'tokens') this.#calls.resolve(message.call, message.encoded);
       if (message.type !== 'refused') return;
       const { field } = message;
       this.#calls.reject(
@@ -56,10 +58,13 @@ export class PromptThread {
     });
   }
 
-  /** Tokens of a chat or text, at least one and fewer than the context. @throws PromptError naming the field. */
-  encode(input: PromptInput): Promise<number[]> {
+  /**
+   * Tokens of a chat or text and of a completion where one is given: at least one, together no more than the context,
+   * and the prompt alone fewer. @throws PromptError naming the field.
+   */
+  encode(input: PromptInput, completion?: string): Promise<Encoded> {
     return this.#calls.call((call) =>
-      this.#worker.postMessage({ type: 'encode', call, input } satisfies ToPrompt),
+      this.#worker.postMessage({ type: 'encode', call, input, completion } satisfies ToPrompt),
     );
   }
 

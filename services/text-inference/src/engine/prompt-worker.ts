@@ -4,7 +4,7 @@
  */
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { PromptError, type PromptInput } from './prompt.ts';
+import { type Encoded, PromptError, type PromptInput } from './prompt.ts';
 import type { FromPrompt, PromptThreadOptions, ToPrompt } from './prompt-thread.ts';
 import { loadTokenizer } from './tokenizer.ts';
 
@@ -17,24 +17,38 @@ try {
   const longest = contextLength * tokenizer.longestToken;
   port.on('message', (message: ToPrompt) => {
     if (message.type === 'close') return port.close();
-    const { call, input } = message;
+    const { call, input, completion } = message;
     try {
-      send({ type: 'tokens', call, tokens: encode(input) });
+      send({ type: 'tokens', call, encoded: encode(input, completion) });
     } catch (error) {
       const field = error instanceof PromptError ? error.field : undefined;
       send({ type: 'refused', call, field, message: error instanceof Error ? error.message : String(error) });
     }
   });
-  function encode(input: PromptInput): number[] {
+  function encode(input: PromptInput, completion: string | undefined): Encoded {
     const field = 'text' in input ? 'prompt' : 'messages';
     const length =
       'text' in input ? input.text.length : input.messages.reduce((n, m) => n + m.content.length, 0);
     // Known without splitting it: no text of this length is as few tokens as the context has.
     if (length > longest) throw new PromptError(field, tooLong(`${length} characters`, contextLength));
-    const tokens = 'text' in input ? tokenizer.encodeText(input.text) : tokenizer.encodeChat(input.messages);
-    if (tokens.length >= contextLength)
-      throw new PromptError(field, tooLong(`${tokens.length} tokens`, contextLength));
-    return tokens;
+    if (completion !== undefined && completion.length > longest)
+      throw new PromptError('completion', tooLong(`${completion.length} characters`, contextLength));
+    const encoded =
+      completion === undefined
+        ? { prompt: promptOf(input), completion: [] }
+        : tokenizer.encodeAnswered(input, completion);
+    const { length: size } = encoded.prompt;
+    if (size >= contextLength) throw new PromptError(field, tooLong(`${size} tokens`, contextLength));
+    const whole = size + encoded.completion.length;
+    if (whole > contextLength)
+      throw new PromptError(
+        'completion',
+        `with the prompt it is ${whole} tokens; the model's context is ${contextLength}`,
+      );
+    return encoded;
+  }
+  function promptOf(input: PromptInput): number[] {
+    return 'text' in input ? tokenizer.encodeText(input.text) : tokenizer.encodeChat(input.messages);
   }
   send({ type: 'ready' });
 } catch (error) {

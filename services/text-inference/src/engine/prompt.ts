@@ -7,6 +7,12 @@ export interface ChatMessage {
 
 export type PromptInput = { text: string } | { messages: ChatMessage[] };
 
+/** A prompt's tokens, and those of the completion that stands behind it where one was given. */
+export interface Encoded {
+  prompt: number[];
+  completion: number[];
+}
+
 /** The prompt can't be used; `field` names what is wrong with the request's own path. */
 export class PromptError extends Error {
   override name = 'PromptError';

@@ -6,12 +6,17 @@
 export interface StepRow {
   /** New tokens of one sequence [n], n >= 1. */
   tokens: number[];
-  /** Tokens of it whose keys and values are in the pool already: the position of the first new one. */
+  /**
+   * Tokens of it whose keys and values are in the pool already, its adapter's virtual tokens included: the position of
+   * the first new one.
+   */
   start: number;
   /** Its blocks, in order, with room for start + n tokens. */
   blockTable: readonly number[];
   /** Row of the adapter table; 0 is the base. */
   adapterSlot: number;
+  /** What is to follow the last of `tokens`, one each; given where the row is scored and not gone on from. */
+  targets?: readonly number[] | undefined;
 }
 
 export interface ModelShape {
@@ -27,13 +32,16 @@ export interface Runner {
   /** Adapters that fit beside the base: slots 1 to this. */
   readonly adapterSlots: number;
   /** Computes the new tokens of each row, leaves their keys and values in the pool, and returns the logits
-   * [vocabulary] of each row's last token. Rows are independent of one another. */
+   * [vocabulary] of each row's last token, or the natural log probabilities of a row's targets. Rows are independent
+   * of one another. */
   run(rows: StepRow[]): Promise<Float32Array[]>;
   /**
    * Puts the adapter of a local folder in peft's layout into a slot; between two steps.
    * @throws AdapterError where it does not fit the model.
    */
   loadAdapter(slot: number, folder: string): Promise<void>;
+  /** Virtual tokens that stand before a sequence of this slot; 0 for the base. */
+  prefixTokens(slot: number): number;
   /** Empties a slot. */
   clearAdapter(slot: number): void;
   /** Gives native memory back; not to be called while a step runs. */

@@ -53,7 +53,7 @@ export class Scheduler {
     this.#waiting = this.#waiting.filter((s) => s !== sequence);
     this.#running = this.#running.filter((s) => s !== sequence);
     this.#blocks.release(sequence.blockTable);
-    sequence.computed = 0;
+    sequence.restart();
   }
 
   /** Who takes part in the next step, with room in the pool for each; undefined when there is nothing to do. */
@@ -92,7 +92,7 @@ export class Scheduler {
       while (!this.#blocks.grow(sequence.blockTable, sequence.length)) {
         const youngest = this.#running.pop()!;
         this.#blocks.release(youngest.blockTable);
-        youngest.computed = 0;
+        youngest.restart();
         this.#waiting.unshift(youngest);
         preempted.push(youngest);
         if (youngest === sequence) break;

@@ -14,9 +14,11 @@ export interface EngineRequest {
   stop: string[];
   /** Go on over end-of-sequence tokens. */
   ignoreEos: boolean;
+  /** Tokens whose likelihood behind the prompt is asked for [n], n >= 1, instead of new ones. */
+  completion?: number[] | undefined;
 }
 
-export type FinishReason = 'stop' | 'length' | 'error';
+export type FinishReason = 'stop' | 'length' | 'scored' | 'error';
 
 export interface TokenReport extends TokenLogprob {
   top: TokenLogprob[];
@@ -29,27 +31,42 @@ export class Sequence {
   readonly output: number[] = [];
   /** Blocks of the pool, in order. */
   readonly blockTable: number[] = [];
-  /** Tokens whose keys and values are in the pool. */
-  computed = 0;
+  /** Positions that the adapter's virtual tokens take before the prompt. */
+  readonly prefix: number;
+  /** What is there at the start: the prompt, and all but the last token of a completion. */
+  readonly #given: number[];
+  /** Positions whose keys and values are in the pool. */
+  computed: number;
 
-  constructor(request: EngineRequest, adapterSlot: number) {
+  constructor(request: EngineRequest, adapterSlot: number, prefix = 0) {
     this.request = request;
     this.adapterSlot = adapterSlot;
+    this.prefix = prefix;
+    this.computed = prefix;
+    this.#given = request.completion
+      ? request.prompt.concat(request.completion.slice(0, -1))
+      : request.prompt;
   }
 
   get id(): string {
     return this.request.id;
   }
 
-  /** Prompt and output so far. */
+  /** Positions taken so far: virtual tokens, prompt and output. */
   get length(): number {
-    return this.request.prompt.length + this.output.length;
+    return this.prefix + this.#given.length + this.output.length;
+  }
+
+  /** Begins again after its blocks were taken. */
+  restart(): void {
+    this.computed = this.prefix;
   }
 
   /** Tokens that the model has not seen yet: the whole prompt at first, one at each decode step. */
   pending(): number[] {
-    const { prompt } = this.request;
-    if (this.computed >= prompt.length) return this.output.slice(this.computed - prompt.length);
-    return prompt.slice(this.computed).concat(this.output);
+    const seen = this.computed - this.prefix;
+    const given = this.#given;
+    if (seen >= given.length) return this.output.slice(seen - given.length);
+    return given.slice(seen).concat(this.output);
   }
 }

@@ -83,7 +83,7 @@ test('describe gives a token as text and bytes', () => {
   expect(ids.flatMap((id) => [...tokenizer.describe(id).bytes])).toEqual(bytes('高'));
   expect(tokenizer.describe(ids[0]!).text).toBe('\ufffd');
   expect(tokenizer.describe(EOS).text).toBe('<|end|>');
-  expect(tokenizer.eos).toBe(EOS);
+  expect(tokenizer.endTokens).toEqual([EOS]);
 });
 
 test('a folder without a tokenizer is an error that names the file', async () => {

@@ -10,19 +10,24 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
-import { type ChatMessage, PromptError } from './prompt.ts';
+import { type ChatMessage, type Encoded, PromptError, type PromptInput } from './prompt.ts';
 
 export interface Tokenizer {
   /** Plain text to ids, with what the tokenizer itself puts around it (as a rule the start token). */
   encodeText(text: string): number[];
   /** A chat to ids through the model's template, ready for the assistant's turn. */
   encodeChat(messages: ChatMessage[]): number[];
+  /**
+   * A prompt and an answer to it, with the end of the answer's turn, as training joins them: one text where the
+   * prompt's ids are the beginning of its ids, else the ids of both parts.
+   */
+  encodeAnswered(input: PromptInput, completion: string): Encoded;
   /** Ids to text, without special tokens; an incomplete character at the end is U+FFFD. */
   decode(tokens: number[]): string;
   /** One token as the API shows it. */
   describe(token: number): { text: string; bytes: Uint8Array };
-  /** The tokenizer's own end token, if it has one. */
-  eos: number | undefined;
+  /** Where a text ends, by the tokenizer and the folder's generation settings; the first stands behind an answer. */
+  endTokens: number[];
   /** Longest token in characters: a text of more than this many per token of context can't fit. */
   longestToken: number;
 }
@@ -41,7 +46,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   env.allowRemoteModels = false;
   env.useFSCache = false;
   const tokenizer = await AutoTokenizer.from_pretrained(path.resolve(folder), { local_files_only: true });
-  return wrap(tokenizer, readTemplate(folder));
+  return wrap(tokenizer, readTemplate(folder), endTokens(folder, tokenizer));
 }
 
 /** Newer folders keep the template in a file of its own, which transformers.js does not read. */
@@ -56,7 +61,7 @@ interface Internals {
   model: { vocab: (string | undefined)[]; unk_token_id?: number };
 }
 
-function wrap(tokenizer: PreTrainedTokenizer, template: string | undefined): Tokenizer {
+function wrap(tokenizer: PreTrainedTokenizer, template: string | undefined, endTokens: number[]): Tokenizer {
   const inner = (tokenizer as unknown as { _tokenizer: Internals })._tokenizer;
   const split = inner.pre_tokenizer;
   inner.pre_tokenizer = (text, options) => {
@@ -76,24 +81,48 @@ function wrap(tokenizer: PreTrainedTokenizer, template: string | undefined): Tok
   const count = (ids: number[]) => ids.reduce((n, id) => n + (specialIds.has(id) ? 1 : 0), 0);
   const frame = count(tokenizer.encode(''));
 
+  const encodePlain = (field: string, text: string): number[] => {
+    const ids = tokenizer.encode(text);
+    if (count(ids) > frame) throw forged(field);
+    return ids;
+  };
+  const encodeRendered = (field: string, text: string): number[] => {
+    const ids = tokenizer.encode(text, { add_special_tokens: false });
+    const own = trusted ? (text.match(trusted) ?? []).filter((t) => specialContents.has(t)).length : 0;
+    if (count(ids) > own) throw forged(field);
+    return ids;
+  };
+  const renderChat = (messages: ChatMessage[]): string => {
+    const safe = messages.map((m, i) => ({
+      role: m.role,
+      content: plainText.check(`messages[${i}].content`, m.content, i === messages.length - 1),
+    }));
+    return render(tokenizer, safe, template);
+  };
+  let turnEnd: string | undefined;
+
   return {
-    eos: tokenizer.eos_token_id ?? undefined,
+    endTokens,
     longestToken: vocabulary.reduce((most, t) => Math.max(most, t?.length ?? 0), 1),
-    encodeText(text) {
-      const ids = tokenizer.encode(plainText.check('prompt', text));
-      if (count(ids) > frame) throw forged('prompt');
-      return ids;
-    },
-    encodeChat(messages) {
-      const safe = messages.map((m, i) => ({
-        role: m.role,
-        content: plainText.check(`messages[${i}].content`, m.content, i === messages.length - 1),
-      }));
-      const rendered = render(tokenizer, safe, template);
-      const ids = tokenizer.encode(rendered, { add_special_tokens: false });
-      const own = trusted ? (rendered.match(trusted) ?? []).filter((t) => specialContents.has(t)).length : 0;
-      if (count(ids) > own) throw forged('messages');
-      return ids;
+    encodeText: (text) => encodePlain('prompt', plainText.check('prompt', text)),
+    encodeChat: (messages) => encodeRendered('messages', renderChat(messages)),
+    encodeAnswered(input, completion) {
+      const chat = 'messages' in input;
+      const before = chat ? renderChat(input.messages) : plainText.check('prompt', input.text);
+      if (chat) turnEnd ??= endOfTurn(tokenizer, template, [...specialContents]);
+      const answer = plainText.check('completion', completion, false) + (chat ? turnEnd! : '');
+      const prompt = chat ? encodeRendered('messages', before) : encodePlain('prompt', before);
+      const whole = chat
+        ? encodeRendered('completion', before + answer)
+        : encodePlain('completion', before + answer);
+      const begins = whole.length > prompt.length && prompt.every((id, i) => whole[i] === id);
+      const rest = begins
+        ? whole.slice(prompt.length)
+        : tokenizer.encode(answer, { add_special_tokens: false });
+      const end = endTokens[0];
+      const ended = chat && turnEnd !== '';
+      if (!ended && end !== undefined && rest.at(-1) !== end) rest.push(end);
+      return { prompt, completion: rest };
     },
     decode(tokens) {
       const known = tokens.filter((t) => vocabulary[t] !== undefined && !hidden.has(t));
@@ -110,6 +139,7 @@ function render(
   tokenizer: PreTrainedTokenizer,
   messages: ChatMessage[],
   template: string | undefined,
+  forAnswer = true,
 ): string {
   if (!template && !tokenizer.chat_template) {
     throw new PromptError('messages', 'this model has no chat template: give prompt instead of messages');
@@ -117,7 +147,7 @@ function render(
   try {
     const options = {
       tokenize: false as const,
-      add_generation_prompt: true,
+      add_generation_prompt: forAnswer,
       chat_template: template ?? null,
     };
     return tokenizer.apply_chat_template(messages, options) as string;
@@ -126,6 +156,41 @@ function render(
     const reason = error instanceof Error ? error.message : String(error);
     throw new PromptError('messages', `the model's chat template refused the messages: ${reason}`);
   }
+}
+
+const PROBE = 'landfall-answer';
+
+/** What the chat template writes behind an answer, up to its first special token; later ones are never generated. */
+function endOfTurn(
+  tokenizer: PreTrainedTokenizer,
+  template: string | undefined,
+  specials: readonly string[],
+): string {
+  const turns = [
+    { role: 'user', content: '?' },
+    { role: 'assistant', content: PROBE },
+  ];
+  const chat = render(tokenizer, turns, template, false);
+  const at = chat.lastIndexOf(PROBE);
+  if (at < 0) return '';
+  const rest = chat.slice(at + PROBE.length);
+  const found = alternatives([...specials])?.exec(rest);
+  return found ? rest.slice(0, found.index) + found[0] : '';
+}
+
+/** The tokenizer's own first, then those of the folder, which may name several. */
+function endTokens(folder: string, tokenizer: PreTrainedTokenizer): number[] {
+  const ids = new Set<number>(tokenizer.eos_token_id === undefined ? [] : [tokenizer.eos_token_id]);
+  for (const file of ['generation_config.json', 'config.json']) {
+    let json: { eos_token_id?: number | number[] | null };
+    try {
+      json = JSON.parse(readFileSync(path.join(folder, file), 'utf8'));
+    } catch {
+      continue; // The first is optional, and the second is read by the runner, which says what is wrong with it.
+    }
+    for (const id of [json.eos_token_id].flat()) if (typeof id === 'number') ids.add(id);
+  }
+  return [...ids];
 }
 
 function forged(field: string): PromptError {
