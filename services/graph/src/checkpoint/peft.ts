@@ -25,6 +25,9 @@ export interface PrefixAdapter {
 const toFileName = (name: string) =>
   name.replace('.modules_to_save.default.', '.').replace(/\.default\.weight$/, '.weight');
 
+/** peft writes the bias of a saved module thrice where biases train too: bare, of its wrapper, of what that wraps. */
+const withoutWrapper = (name: string) => name.replace(/\.(modules_to_save|original_module)\.bias$/, '.bias');
+
 /** Options of peft that change the result and are not carried out here; each must be off. */
 const UNSUPPORTED = [
   'use_dora',
@@ -104,7 +107,8 @@ export function readLoraAdapter(folder: string, model: ModelConfig): LoraAdapter
   }
   const known = new Set([...tensors.keys()].map(toFileName));
   for (const name of entries.keys()) {
-    if (!known.has(name)) throw new CheckpointError(`adapter: tensor ${name} belongs to no target module`);
+    if (!known.has(name) && !known.has(withoutWrapper(name)))
+      throw new CheckpointError(`adapter: tensor ${name} belongs to no target module`);
   }
   return { config, tensors };
 }

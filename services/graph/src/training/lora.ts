@@ -20,7 +20,7 @@ export interface LoraConfig {
   loraDropout?: number;
   /** `none` without. */
   bias?: LoraBias;
-  /** Names or suffixes of modules that train in full and are saved with the adapter. */
+  /** Ends of names of modules that train in full and are saved with the adapter. */
   modulesToSave?: readonly string[];
 }
 
@@ -67,7 +67,12 @@ export function loraOwnWeights(config: ModelConfig, lora: LoraConfig): Map<strin
   const own = new Map<string, string>();
   const saved = new Set<string>();
   for (const target of lora.modulesToSave ?? []) {
-    const found = weights.filter((name) => matches(name.replace(/\.(weight|bias)$/, ''), target));
+    // peft takes any end of a module's name here, not whole parts of it: `norm` is `input_layernorm` too.
+    const found = weights.filter((name) => name.replace(/\.(weight|bias)$/, '').endsWith(target));
+    if (config.tieWordEmbeddings && target !== '' && 'lm_head'.endsWith(target))
+      throw new CheckpointError(
+        `modules_to_save: the head is tied to the embeddings in this model and can't train alone`,
+      );
     if (found.length === 0) throw new CheckpointError(`modules_to_save: ${target} is not in the model`);
     for (const name of found) {
       if (config.tieWordEmbeddings && name === 'model.embed_tokens.weight')

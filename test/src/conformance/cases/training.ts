@@ -1,5 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { type Checkpoint, float32Checkpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { readLoraAdapter, readPrefixAdapter } from '@landfall/graph/checkpoint/peft.ts';
 import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
@@ -48,7 +50,16 @@ export async function trainingCase({ folder, file }: { folder: string; file: str
   if ((optimizer.name ?? 'adamw') !== 'adamw') throw new UnsupportedCase(`optimizer ${optimizer.name}`);
   if ((optimizer.schedule ?? 'linear') !== 'linear')
     throw new UnsupportedCase(`schedule ${optimizer.schedule}`);
-  const checkpoint = openBase(baseFolder(folder, expected.base));
+  const cache = mkdtempSync(path.join(tmpdir(), 'landfall-conformance-'));
+  try {
+    const checkpoint = float32Checkpoint(openBase(baseFolder(folder, expected.base)), cache);
+    return await compareRun(folder, expected, checkpoint);
+  } finally {
+    rmSync(cache, { recursive: true, force: true });
+  }
+}
+
+async function compareRun(folder: string, expected: Expected, checkpoint: Checkpoint): Promise<Outcome> {
   const parameters = readTensors(path.join(folder, 'initial.safetensors'));
   const spec = specOf(expected, parameters);
   const differences = new Differences();
