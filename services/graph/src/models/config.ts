@@ -43,6 +43,14 @@ export interface ModelConfig {
 
 const TYPES = ['llama', 'mistral', 'qwen2', 'qwen3'] as const;
 
+/** What transformers takes where a configuration of the type is silent. */
+const DEFAULTS = {
+  llama: { maxPositions: 2048 },
+  mistral: { keyValueHeads: 8, maxPositions: 131_072, slidingWindow: 4096 },
+  qwen2: { keyValueHeads: 32, maxPositions: 32_768 },
+  qwen3: { keyValueHeads: 32, maxPositions: 32_768, headDim: 128 },
+} as const;
+
 type Json = Record<string, unknown>;
 
 /** Largest numbers that are believed: far above any model, and far below what exhausts memory before a weight is read. */
@@ -87,24 +95,36 @@ export function readModelConfig(json: Json): ModelConfig {
   if (json.hidden_act !== undefined && json.hidden_act !== 'silu') {
     throw new CheckpointError(`config.json: hidden_act ${String(json.hidden_act)} is not supported; silu is`);
   }
+  const defaults: { keyValueHeads?: number; maxPositions: number; slidingWindow?: number; headDim?: number } =
+    DEFAULTS[modelType];
   const hiddenSize = positiveInteger(json, 'hidden_size');
   const heads = positiveInteger(json, 'num_attention_heads');
-  const keyValueHeads = positiveInteger(json, 'num_key_value_heads', heads);
-  const headDim = positiveInteger(json, 'head_dim', hiddenSize / heads);
+  // A null stands for one of each head, silence for the type's own number.
+  const absent = json.num_key_value_heads === undefined;
+  const keyValueHeads = positiveInteger(
+    json,
+    'num_key_value_heads',
+    (absent ? defaults.keyValueHeads : undefined) ?? heads,
+  );
+  const headDim = positiveInteger(json, 'head_dim', defaults.headDim ?? hiddenSize / heads);
   if (heads % keyValueHeads !== 0) {
     throw new CheckpointError('config.json: num_attention_heads must be a multiple of num_key_value_heads');
   }
   if (headDim % 2 !== 0) throw new CheckpointError('config.json: head_dim must be even');
-  const ropeJson = json.rope_parameters ?? json.rope_scaling ?? {};
+  const { rope_scaling: scaling, rope_parameters: parameters } = json;
+  const isEmpty = typeof scaling === 'object' && scaling !== null && Object.keys(scaling).length === 0;
+  const ropeJson = (isEmpty ? undefined : scaling) ?? parameters ?? {};
   if (typeof ropeJson !== 'object' || Array.isArray(ropeJson))
     throw new CheckpointError('config.json: rope_parameters must be an object');
+  const maxPositions = positiveInteger(json, 'max_position_embeddings', defaults.maxPositions);
   const partial = (ropeJson as Json).partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
   if (partial !== 1)
     throw new CheckpointError('config.json: a partial_rotary_factor other than 1 is not supported');
   if (json.use_sliding_window === true && modelType !== 'mistral') {
     throw new CheckpointError('config.json: use_sliding_window is not supported for this model type');
   }
-  const window = modelType === 'mistral' ? json.sliding_window : undefined;
+  const window = json.sliding_window === undefined ? defaults.slidingWindow : json.sliding_window;
+  const hasBiasOption = modelType === 'llama' || modelType === 'qwen3';
   return {
     modelType,
     vocabSize: positiveInteger(json, 'vocab_size'),
@@ -116,18 +136,18 @@ export function readModelConfig(json: Json): ModelConfig {
     headDim,
     rmsNormEps: positive(json, 'rms_norm_eps', 1e-6),
     ropeTheta: positive({ ...json, ...('rope_theta' in ropeJson ? ropeJson : {}) }, 'rope_theta', 10_000),
-    rope: readRope(ropeJson as Json, json),
-    maxPositions: positiveInteger(json, 'max_position_embeddings', 2048),
+    rope: readRope(ropeJson as Json, json, maxPositions),
+    maxPositions,
     tieWordEmbeddings: json.tie_word_embeddings === true,
-    attentionBias: modelType === 'qwen2' || json.attention_bias === true,
-    outputBias: modelType !== 'qwen2' && json.attention_bias === true,
-    mlpBias: json.mlp_bias === true,
+    attentionBias: modelType === 'qwen2' || (hasBiasOption && json.attention_bias === true),
+    outputBias: hasBiasOption && json.attention_bias === true,
+    mlpBias: modelType === 'llama' && json.mlp_bias === true,
     queryKeyNorm: modelType === 'qwen3',
-    slidingWindow: typeof window === 'number' && window > 0 ? window : undefined,
+    slidingWindow: modelType === 'mistral' && typeof window === 'number' && window > 0 ? window : undefined,
   };
 }
 
-function readRope(rope: Json, json: Json): RopeScaling {
+function readRope(rope: Json, json: Json, maxPositions: number): RopeScaling {
   const type = String(rope.rope_type ?? rope.type ?? 'default');
   if (type === 'default') return { type, factor: 1 };
   if (type !== 'linear' && type !== 'llama3' && type !== 'yarn') {
@@ -156,13 +176,17 @@ function readRope(rope: Json, json: Json): RopeScaling {
   );
   if ((found.low_freq_factor ?? 1) >= (found.high_freq_factor ?? 4))
     throw new CheckpointError('config.json: low_freq_factor must be below high_freq_factor');
+  const originalMaxPosition =
+    // Outside of the object it comes first.
+    json.original_max_position_embeddings === undefined
+      ? (found.original_max_position_embeddings ?? maxPositions)
+      : positive(json, 'original_max_position_embeddings');
   return {
     type,
-    factor: positive(rope, 'factor'),
+    factor: positive(rope, 'factor', type === 'yarn' ? maxPositions / originalMaxPosition : undefined),
     lowFreqFactor: found.low_freq_factor ?? 1,
     highFreqFactor: found.high_freq_factor ?? 4,
-    originalMaxPosition:
-      found.original_max_position_embeddings ?? positiveInteger(json, 'max_position_embeddings', 2048),
+    originalMaxPosition,
     betaFast: found.beta_fast ?? 32,
     betaSlow: found.beta_slow ?? 1,
     ...(found.attention_factor === undefined ? {} : { attentionFactor: found.attention_factor }),
