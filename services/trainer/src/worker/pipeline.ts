@@ -170,6 +170,7 @@ function note(attempt: Attempt, logger: Logger, event: TrainingEvent): void {
       progress.loss = event.loss;
       progress.learningRate = event.learningRate;
       progress.tokensPerSecond = event.tokensPerSecond;
+      progress.tokens = BigInt(event.tokens);
       progress.remainingSeconds = event.remainingSeconds;
       progress.peakMemoryBytes = BigInt(event.memoryBytes);
       within(progress, event.step / event.totalSteps);

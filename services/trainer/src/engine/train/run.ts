@@ -89,6 +89,10 @@ export async function runTraining(
         }),
       );
     };
+    const tokensOf = (sequences: ReturnType<typeof sequencesOf>) =>
+      sequences.flat().reduce((sum, { ids }) => sum + ids.length, 0);
+    let trainedTokens = 0;
+    for (let step = 0; step < state.step; step++) trainedTokens += tokensOf(sequencesOf(step));
     const rate = new Rate();
     let memoryBytes = process.memoryUsage.rss();
     if (state.step === 0 && !stop()) await measure();
@@ -121,7 +125,8 @@ export async function runTraining(
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
         throw diverged(state.step + 1, learningRate, loss);
       state.step++;
-      const tokens = sequences.flat().reduce((sum, { ids }) => sum + ids.length, 0);
+      const tokens = tokensOf(sequences);
+      trainedTokens += tokens;
       rate.add((performance.now() - startMs) / 1000, tokens);
       memoryBytes = Math.max(memoryBytes, process.memoryUsage.rss());
       const point = { step: state.step, epoch: epochAt(plan, state.step), loss, learningRate };
@@ -134,6 +139,7 @@ export async function runTraining(
         gradNorm,
         tokensPerSecond: rate.tokensPerSecond(),
         remainingSeconds: rate.remaining(steps - state.step),
+        tokens: trainedTokens,
         memoryBytes,
       });
       if (looked.length > 0 && (state.step % lookEvery === 0 || state.step === steps)) await look();

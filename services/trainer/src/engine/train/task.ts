@@ -93,6 +93,8 @@ export type TrainingEvent =
       gradNorm: number;
       tokensPerSecond: number;
       remainingSeconds: number;
+      /** Tokens since the first step, prompts and answers. */
+      tokens: number;
       /** Resident memory at its highest so far, in bytes. */
       memoryBytes: number;
     } & StepPoint)
