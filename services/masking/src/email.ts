@@ -1,10 +1,13 @@
+import { characterSet, DIGITS, LETTERS } from './characters.ts';
 import type { Span } from './mask.ts';
 
-const LOCAL = /[A-Za-z0-9._%+'-]/;
-const DOMAIN = /[A-Za-z0-9.-]/;
+const inLocal = characterSet(`${LETTERS}${DIGITS}._%+'-`);
+const inDomain = characterSet(`${LETTERS}${DIGITS}.-`);
 /** RFC 5321. */
 const MAX_LOCAL = 64;
 const MAX_DOMAIN = 253;
+const LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
+const TOP_LEVEL = /^(?:[A-Za-z]{2,63}|xn--[A-Za-z0-9-]+)$/;
 
 /**
  * E-mail addresses, found from their @ outwards, so that no text takes more than its own length.
@@ -12,17 +15,21 @@ const MAX_DOMAIN = 253;
  * @param text with full-width characters made narrow
  */
 export function* findEmails(text: string): Generator<Span> {
+  let last = 0;
   for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', at + 1)) {
     let start = at;
-    while (start > 0 && at - start <= MAX_LOCAL && LOCAL.test(text[start - 1]!)) start--;
-    let end = at + 1;
-    while (end < text.length && end - at <= MAX_DOMAIN && DOMAIN.test(text[end]!)) end++;
+    while (start > last && at - start <= MAX_LOCAL && inLocal(text.charCodeAt(start - 1))) start--;
+    const tooLong = at - start > MAX_LOCAL;
     while (start < at && /[.'-]/.test(text[start]!)) start++;
+    if (start === at || tooLong) continue;
+    let end = at + 1;
+    while (end < text.length && end - at <= MAX_DOMAIN && inDomain(text.charCodeAt(end))) end++;
     while (end > at + 1 && /[.-]/.test(text[end - 1]!)) end--;
     const labels = text.slice(at + 1, end).split('.');
-    const real = labels.every((label) => /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/.test(label));
-    const local = at - start;
-    if (local === 0 || local > MAX_LOCAL || labels.length < 2 || !real) continue;
-    if (/^(?:[A-Za-z]{2,63}|xn--[A-Za-z0-9-]+)$/.test(labels.at(-1)!)) yield { start, end };
+    const real = labels.length > 1 && labels.every((label) => LABEL.test(label));
+    if (!real || !TOP_LEVEL.test(labels.at(-1)!)) continue;
+    yield { start, end };
+    // Of `a@b.cn@c.de` the address that was found first is kept.
+    last = end;
   }
 }

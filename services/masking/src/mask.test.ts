@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { findPersonalData, mask } from './mask.ts';
+import { findPersonalData, mask, PERSONAL_DATA_TYPES } from './mask.ts';
 
 const seed = Number(process.env.LANDFALL_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
 console.info(`masking: LANDFALL_TEST_SEED=${seed}`);
@@ -74,7 +74,7 @@ describe('masking of personal data', () => {
     ['客服400-810-8888', ['phone']],
     ['call +44 20 7946 0958 or (415) 555-2671', ['phone', 'phone']],
     ['卡号6222 0212 3456 7891', []],
-    ['card 4111-1111-1111-1111.', ['bank_card']],
+    ['card 4111-1111-1111-1111.', ['card']],
     ['card 4111 1111 1111 1112', []],
     ['写信到 zhang.san@example.com.cn。', ['email']],
     ['a@b, @name, x@localhost, 1@2.3', []],
@@ -87,13 +87,31 @@ describe('masking of personal data', () => {
     ['1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16', []],
     ['血压 140/90 mmHg,年龄 45,剂量 0.5-1 g', []],
     ['13812345678', ['phone']],
+    ['从 192.168.10.254 登录,端口 8080', ['ip_address']],
+    [
+      '地址 2001:db8::ff00:42:8329。又 ::ffff:10.0.0.1, fe80::1%eth0',
+      ['ip_address', 'ip_address', 'ip_address'],
+    ],
+    ['1.2.3.4.5、256.1.1.1、01.2.3.4、1.2.3、v10.0.0.1', []],
+    ['12:30:45, a::b, std::vector, ::, 1:2:3:4:5:6:7:8:9', []],
+    // Passports are looked for when asked.
+    ['护照 E12345678', []],
+    // An address as a sender's name, in full width.
+    ['zs＠example．com', ['email']],
+    ['１３８１２３４５６７８', ['phone']],
   ])('%s', (text, expected) => expect(types(text)).toEqual(expected));
 
   it('replaces by type and leaves the rest, also beside one another and in full width', () => {
     const text = '张三(13812345678,zs@a.cn)卡4111111111111111，证１１０１０５１９４９１２３１００２Ｘ。';
-    expect(mask(text).text).toBe('张三([PHONE],[EMAIL])卡[BANK_CARD]，证[ID_NUMBER]。');
+    expect(mask(text).text).toBe('张三([PHONE],[EMAIL])卡[CARD]，证[ID_NUMBER]。');
     expect(mask(text, { types: ['phone'] }).found.map(({ type }) => type)).toEqual(['phone']);
     expect(mask('座机(010)62345678。', { replacement: (type) => `<${type}>` }).text).toBe('座机<phone>。');
+    const passports = '护照E12345678、EA1234567,件号 XE12345678、E123456789';
+    expect(mask(passports, { types: ['passport'] }).text).toBe(
+      '护照[PASSPORT]、[PASSPORT],件号 XE12345678、E123456789',
+    );
+    expect(mask('a@b.cn@c.de').text).toBe('[EMAIL]@c.de');
+    expect(mask('ip 10.0.0.1,').text).toBe('ip [IP_ADDRESS],');
     expect(mask('+86 13812345678').text).toBe('[PHONE]');
     expect(mask('13812345678 13912345679').text).toBe('[PHONE] [PHONE]');
     expect(mask('name13812345678@example.com').text).toBe('[EMAIL]');
@@ -102,11 +120,16 @@ describe('masking of personal data', () => {
   it('finds every kind wherever it stands, and masking twice changes nothing more', () => {
     const data = fc.oneof(
       idNumber.map((text) => ['id_number', text] as const),
-      card.map((text) => ['bank_card', text] as const),
-      card.map((text) => ['bank_card', text.replace(/(\d{4})(?=\d)/g, '$1 ')] as const),
+      card.map((text) => ['card', text] as const),
+      card.map((text) => ['card', text.replace(/(\d{4})(?=\d)/g, '$1 ')] as const),
       mobile.map((text) => ['phone', text] as const),
       mobile.map((text) => ['phone', `+86 ${text}`] as const),
       mobile.map((text) => ['email', `u${text}@mail.example.cn`] as const),
+      fc.ipV4().map((text) => ['ip_address', text] as const),
+      fc
+        .ipV6()
+        .filter((text) => /\d/.test(text))
+        .map((text) => ['ip_address', text] as const),
     );
     const separator = fc.constantFrom('患者', '电话:', ',', '。', '”', ' is ', '\n', '(', '、');
     check(
@@ -127,24 +150,44 @@ describe('masking of personal data', () => {
     check(
       fc.property(junk, (list) => {
         const text = list.join('');
+        const types = PERSONAL_DATA_TYPES;
         let end = 0;
         let rest = '';
-        for (const one of findPersonalData(text)) {
+        for (const one of findPersonalData(text, types)) {
           expect(one.start).toBeGreaterThanOrEqual(end);
           expect(one.end).toBeGreaterThan(one.start);
           rest += text.slice(end, one.start);
           end = one.end;
         }
         expect(end).toBeLessThanOrEqual(text.length);
-        expect(mask(text, { replacement: () => '' }).text).toBe(rest + text.slice(end));
+        expect(mask(text, { types, replacement: () => '' }).text).toBe(rest + text.slice(end));
       }),
     );
   });
 
   it('reads hostile texts to their end', () => {
-    for (const part of ['1', '1 ', '1-', '(1', '+1(', 'a@', 'a.', '@', '4111 ', 'x@a.']) {
-      const text = part.repeat(300_000);
-      expect(mask(text).text.length).toBeGreaterThan(0);
+    for (const part of [
+      '1',
+      '1 ',
+      '1-',
+      '(1',
+      '+1(',
+      'a@',
+      'a.',
+      '@',
+      '4111 ',
+      'x@a.',
+      '1.',
+      ':',
+      '1:',
+      '::1',
+      'E1',
+      '1.1.1.1.',
+      '+',
+      '@a',
+    ]) {
+      const text = part.repeat(100_000);
+      expect(mask(text, { types: PERSONAL_DATA_TYPES }).text.length).toBeGreaterThan(0);
     }
   });
 });
