@@ -3,27 +3,45 @@ import { loraNames, loraOwnWeights, loraScaling, targetedModules } from '../trai
 import type { LoraAdapter } from './peft.ts';
 import type { NamedTensor } from './safetensors.ts';
 
-/** W + scaling * B A for every targeted module, and the weights that trained with the adapter, in place. */
-export function mergeLora(
+/**
+ * What an adapter makes of one weight of its base: W + scaling * B A where its module is targeted, the adapter's own
+ * tensor where the weight trained with it, otherwise the weight itself.
+ * @returns a function of a weight's name and values; a targeted weight is changed in place
+ */
+export function loraMerger(
   config: ModelConfig,
-  weights: Map<string, NamedTensor>,
   adapter: LoraAdapter,
-): void {
+): (name: string, data: Float32Array) => Float32Array {
   const scaling = loraScaling(adapter.config);
   const { r } = adapter.config;
-  for (const [module, [outputs, inputs]] of targetedModules(config, adapter.config.targetModules)) {
+  const targeted = targetedModules(config, adapter.config.targetModules);
+  const own = new Map([...loraOwnWeights(config, adapter.config)].map(([name, weight]) => [weight, name]));
+  return (weight, data) => {
+    const replaced = own.get(weight);
+    if (replaced !== undefined) return adapter.tensors.get(replaced)!.data;
+    const module = weight.replace(/\.weight$/, '');
+    const size = module === weight ? undefined : targeted.get(module);
+    if (!size) return data;
+    const [outputs, inputs] = size;
     const names = loraNames(module);
     const a = adapter.tensors.get(names.a)!.data;
     const b = adapter.tensors.get(names.b)!.data;
-    const { data } = weights.get(`${module}.weight`)!;
     for (let o = 0; o < outputs; o++) {
       for (let k = 0; k < r; k++) {
         const factor = scaling * b[o * r + k]!;
         for (let i = 0; i < inputs; i++) data[o * inputs + i]! += factor * a[k * inputs + i]!;
       }
     }
-  }
-  for (const [name, weight] of loraOwnWeights(config, adapter.config)) {
-    weights.set(weight, adapter.tensors.get(name)!);
-  }
+    return data;
+  };
+}
+
+/** Merges an adapter into all weights of its base, in place. */
+export function mergeLora(
+  config: ModelConfig,
+  weights: Map<string, NamedTensor>,
+  adapter: LoraAdapter,
+): void {
+  const merge = loraMerger(config, adapter);
+  for (const [name, { shape, data }] of weights) weights.set(name, { shape, data: merge(name, data) });
 }

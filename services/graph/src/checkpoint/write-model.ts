@@ -17,9 +17,14 @@ export function writeModel(
 ): void {
   mkdirSync(folder, { recursive: true });
   writeSafetensors(join(folder, 'model.safetensors'), weights, { dtype });
+  writeJsonAtomically(join(folder, 'config.json'), configJson(config, dtype));
+}
+
+/** A config.json's content with the type that its weights are stored in. */
+export function configJson(config: Record<string, unknown>, dtype: StoredType): Record<string, unknown> {
   // Older configurations call it torch_dtype: the two must not disagree.
   const { torch_dtype: _, ...rest } = config;
-  writeJsonAtomically(join(folder, 'config.json'), { ...rest, dtype: DTYPE_NAMES[dtype] });
+  return { ...rest, dtype: DTYPE_NAMES[dtype] };
 }
 
 /**

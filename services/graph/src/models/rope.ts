@@ -8,8 +8,11 @@ export interface RopeTables {
   sin: Float32Array;
 }
 
-/** Inverse frequencies and the factor on cos and sin (RoFormer; scalings as in transformers' modeling_rope_utils). */
-function frequencies(config: ModelConfig): { inverse: number[]; attention: number } {
+/**
+ * Inverse frequencies [headDim / 2] and the factor on cos and sin (RoFormer; scalings as in transformers'
+ * modeling_rope_utils).
+ */
+export function rotaryFrequencies(config: ModelConfig): { inverse: number[]; attention: number } {
   const { headDim, ropeTheta, rope } = config;
   const half = headDim / 2;
   const plain = Array.from({ length: half }, (_, i) => f(1 / f(ropeTheta ** f((2 * i) / headDim))));
@@ -53,7 +56,7 @@ function yarn(
 
 /** Tables for positions 0 to `positions` - 1. */
 export function ropeTables(config: ModelConfig, positions: number): RopeTables {
-  const { inverse, attention } = frequencies(config);
+  const { inverse, attention } = rotaryFrequencies(config);
   const cos = new Float32Array(positions * inverse.length);
   const sin = new Float32Array(cos.length);
   for (let position = 0, at = 0; position < positions; position++) {

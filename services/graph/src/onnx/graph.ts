@@ -56,9 +56,10 @@ export class OnnxGraph {
     return { name };
   }
 
-  output(value: Value, name: string, type: ElementType = 'float32'): void {
+  /** @param shape where a reader of the model is to know it ahead */
+  output(value: Value, name: string, type: ElementType = 'float32', shape?: readonly Dimension[]): void {
     this.#nodes.push(create(NodeProtoSchema, { opType: 'Identity', input: [value.name], output: [name] }));
-    this.#outputs.push(valueInfo(name, type, undefined));
+    this.#outputs.push(valueInfo(name, type, shape));
   }
 
   /** A weight that stays in its file. */

@@ -19,17 +19,22 @@ export function inRunningOrder(nodes: readonly NodeProto[], outputs: ReadonlySet
   return [...kept.filter((node) => !isLast(node)), ...kept.filter(isLast).reverse()];
 }
 
-/** Gives a node's output the name that the graph's output has, where nothing else reads it, instead of a copy. */
+/** Gives a node's output the name that the graph's output has, for all who read it, instead of a copy. */
 export function withoutCopies(nodes: readonly NodeProto[]): NodeProto[] {
-  const readers = new Map<string, number>();
-  for (const { input } of nodes) for (const name of input) readers.set(name, (readers.get(name) ?? 0) + 1);
-  const producers = new Map(nodes.flatMap((node) => node.output.map((name) => [name, node] as const)));
-  return nodes.filter((node) => {
+  const produced = new Set(nodes.flatMap((node) => node.output));
+  const names = new Map<string, string>();
+  const kept = nodes.filter((node) => {
     if (node.opType !== 'Identity') return true;
     const [from, to] = [node.input[0]!, node.output[0]!];
-    const producer = producers.get(from);
-    if (!producer || readers.get(from) !== 1) return true;
-    producer.output = producer.output.map((name) => (name === from ? to : name));
+    // An input or a weight keeps its name, and so does what is an output already.
+    if (!produced.has(from) || names.has(from)) return true;
+    names.set(from, to);
     return false;
   });
+  const renamed = (name: string) => names.get(name) ?? name;
+  for (const node of kept) {
+    node.input = node.input.map(renamed);
+    node.output = node.output.map(renamed);
+  }
+  return kept;
 }
