@@ -29,11 +29,22 @@ export const jobHasEnded = (id: string, state: string): LandfallError =>
   failedPrecondition(`the job ${id} has ended: ${state}`, { reason: 'JOB_HAS_ENDED' });
 
 /** A data set whose rows can't be used: which ones, by number from 1, and why. */
-export const badRows = (ref: string, why: string, { report }: CheckedRows, hint: string): LandfallError =>
+export const badRows = (
+  ref: string,
+  why: string,
+  { report }: Pick<CheckedRows, 'report'>,
+  hint: string,
+): LandfallError =>
   failedPrecondition(`${ref}: ${why}: ${report.summary(ROWS_NAMED)}${hint ? `; ${hint}` : ''}`, {
     reason: 'BAD_ROWS',
     fieldViolations: report.issues.slice(0, ROWS_NAMED).map(({ row, code, message }) => ({
       field: `rows[${row}]`,
       description: `${code}: ${message}`,
     })),
+  });
+
+export const planNotFound = (id: string): LandfallError =>
+  notFound(`there is no tuning plan '${id}'; ListTuningPlans lists them`, {
+    reason: 'PLAN_NOT_FOUND',
+    metadata: { id },
   });

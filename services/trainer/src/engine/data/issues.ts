@@ -5,8 +5,13 @@ export type IssueCode =
   | 'missing_field'
   | 'empty_answer'
   | 'duplicate'
+  | 'near_duplicate'
+  | 'leakage'
+  | 'length_outlier'
   | 'too_long'
-  | 'no_label';
+  | 'no_label'
+  | 'cleaned'
+  | 'personal_data';
 
 /** Something wrong with a row. */
 export interface RowIssue {
@@ -20,7 +25,7 @@ export interface RowIssue {
 /** Issues of a data set: all are counted, the first ones kept. */
 export class IssueReport {
   readonly issues: RowIssue[] = [];
-  readonly counts = new Map<IssueCode, number>();
+  readonly counts: Map<IssueCode, number> = new Map();
   readonly #keep: number;
 
   /** @param keep issues to keep for the reader; the rest is only counted */
@@ -28,9 +33,22 @@ export class IssueReport {
     this.#keep = keep;
   }
 
+  /** A report as another thread has sent it. */
+  static from(issues: readonly RowIssue[], counts: readonly (readonly [IssueCode, number])[]): IssueReport {
+    const report = new IssueReport();
+    report.issues.push(...issues);
+    for (const [code, count] of counts) report.counts.set(code, count);
+    return report;
+  }
+
   add(row: number, code: IssueCode, message: string): void {
     this.counts.set(code, (this.counts.get(code) ?? 0) + 1);
     if (this.issues.length < this.#keep) this.issues.push({ row, code, message });
+  }
+
+  /** Into the order of the rows, after several passes over them. */
+  sort(): void {
+    this.issues.sort((a, b) => a.row - b.row);
   }
 
   /** `3 empty_answer (rows 2, 5, 9), 1 malformed_json (row 7)`. */

@@ -1,0 +1,117 @@
+import type { IssueCode, IssueReport } from '../data/issues.ts';
+import type { PreparationOptions, Prepared } from './prepare.ts';
+import type { Lengths, Statistics } from './statistics.ts';
+
+/** What became of a row, by issue. */
+const MEANING: Record<IssueCode, string> = {
+  malformed_json: 'left out: not readable as JSON',
+  encoding: 'left out: broken by a wrong encoding',
+  missing_field: 'left out: a field is missing or empty',
+  empty_answer: 'left out: no answer',
+  duplicate: 'left out: stood before',
+  near_duplicate: 'left out: nearly stood before',
+  leakage: 'left out: its question is in a validation set',
+  length_outlier: 'left out: unusual length',
+  too_long: 'left out: too long to be a row',
+  no_label: 'left out: nothing to learn',
+  cleaned: 'kept, cleaned',
+  personal_data: 'kept, personal data masked',
+};
+const SHOWN_ISSUES = 200;
+
+export interface ReportInput {
+  source: string;
+  rowsIn: number;
+  prepared: Prepared;
+  issues: IssueReport;
+  options: PreparationOptions;
+  heldOut: readonly string[];
+}
+
+/** The report of a preparation, for people, in Markdown. It holds no text of any row but the labels of classes. */
+export function preparationReport(input: ReportInput): string {
+  const { source, rowsIn, prepared, issues, options, heldOut } = input;
+  const { training, validation, before, after, masked } = prepared;
+  const kept = training.length + validation.length;
+  const lines = [
+    `# Preparation of ${source}`,
+    '',
+    `${rowsIn} rows were read and ${kept} are kept: ${training.length} for training` +
+      `${validation.length > 0 ? `, ${validation.length} for validation (seed ${options.seed})` : ''}.`,
+    '',
+    ...table(
+      ['what', 'rows', 'then'],
+      [...issues.counts].map(([code, count]) => [code, `${count}`, MEANING[code]]),
+      'Nothing had to be changed or left out.',
+    ),
+    '## Personal data',
+    '',
+    ...(options.keepPersonalData
+      ? ['It was not looked for: the preparation was told to keep it.', '']
+      : table(
+          ['type', 'masked'],
+          [...masked].map(([type, count]) => [type, `${count}`]),
+          'None was found.',
+        )),
+    '## Lengths in characters',
+    '',
+    ...table(
+      ['', 'rows', 'shortest', 'median', 'mean', '95 % within', 'longest'],
+      [
+        lengths('question before', before, before.question),
+        lengths('question after', after, after.question),
+        lengths('answer before', before, before.answer),
+        lengths('answer after', after, after.answer),
+      ],
+    ),
+    '## Answers',
+    '',
+    `${after.distinctAnswers} different ones in ${after.rows} rows.`,
+    '',
+    ...(after.classes.size > 0
+      ? table(
+          ['class', 'before', 'after'],
+          [...after.classes].map(([label, count]) => [
+            label.replaceAll('|', '\\|').replaceAll('\n', ' '),
+            `${before.classes.get(label) ?? ''}`,
+            `${count}`,
+          ]),
+        )
+      : []),
+    '## What was done',
+    '',
+    '- rows checked for form and encoding, cleaned of HTML, control characters and stray blanks, repeats left out',
+    options.keepNearDuplicates
+      ? '- near duplicates kept'
+      : `- near duplicates left out from a Jaccard similarity of ${options.nearDuplicateThreshold}`,
+    options.keepPersonalData
+      ? '- personal data kept'
+      : '- identity numbers, phones, bank cards and e-mail addresses masked',
+    options.keepLengthOutliers
+      ? '- unusual lengths kept'
+      : "- lengths outside of Tukey's outer fences left out",
+    ...heldOut.map((ref) => `- rows whose question is in ${ref} left out`),
+    '',
+    '## Rows',
+    '',
+    ...table(
+      ['row', 'what', 'details'],
+      issues.issues.slice(0, SHOWN_ISSUES).map(({ row, code, message }) => [`${row}`, code, message]),
+      'Every row is kept as it was.',
+    ),
+  ];
+  const total = [...issues.counts.values()].reduce((sum, count) => sum + count, 0);
+  if (total > SHOWN_ISSUES) lines.push(`... and ${total - SHOWN_ISSUES} more.`, '');
+  return `${lines.join('\n').trimEnd()}\n`;
+}
+
+function lengths(name: string, { rows }: Statistics, values: Lengths): string[] {
+  const { min, median, mean, p95, max } = values;
+  return [name, `${rows}`, `${min}`, `${median}`, mean.toFixed(1), `${p95}`, `${max}`];
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[], none = ''): string[] {
+  if (rows.length === 0) return [none, ''];
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line), ''];
+}
