@@ -7,6 +7,9 @@ import { lengthFences } from './outliers.ts';
 import { split } from './split.ts';
 import { characters, type Statistics, statisticsOf } from './statistics.ts';
 
+/** Addresses of machines stay: they are what technical texts are about. */
+const MASKED_TYPES: readonly PersonalDataType[] = ['id_number', 'phone', 'card', 'email'];
+
 /** What preparation does; everything on by default but the split. */
 export interface PreparationOptions {
   keepPersonalData: boolean;
@@ -48,14 +51,14 @@ export function prepareRows(
 ): Prepared {
   const masked = new Map<PersonalDataType, number>();
   const inRow = new Map<Example, PersonalDataType[]>();
-  const types = options.keepPersonalData ? [] : undefined;
+  const types = options.keepPersonalData ? [] : MASKED_TYPES;
   const tidy = (example: Example): Example | undefined => {
     const removed = new Set<string>();
     const found: PersonalDataType[] = [];
     const result = mapTexts(example, (text) => {
       const cleaned = clean(text);
       for (const name of cleaned.removed) removed.add(name);
-      const hidden = mask(cleaned.text, types ? { types } : {});
+      const hidden = mask(cleaned.text, { types });
       found.push(...hidden.found.map(({ type }) => type));
       return hidden.text;
     });
@@ -79,7 +82,7 @@ export function prepareRows(
   const before = statisticsOf(
     options.keepPersonalData
       ? examples
-      : examples.map((example) => mapTexts(example, (text) => mask(text).text)),
+      : examples.map((example) => mapTexts(example, (text) => mask(text, { types }).text)),
   );
   let kept = withoutRepeats(tidied, report);
   if (!options.keepNearDuplicates) kept = withoutNear(kept, options.nearDuplicateThreshold, report);
