@@ -3,10 +3,12 @@ import type { Logger } from '@landfall/common/log/logger.ts';
 import type { Handler } from '@landfall/common/rpc/implementation.ts';
 import type { TrainerService } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import type { WorkerService } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
+import type { DeploymentGateway } from './clients/deployments.ts';
 import type { RegistryGateway } from './clients/registry.ts';
 import type { ReplicaPool } from './clients/replicas.ts';
 import type { TrainerConfig } from './config.ts';
 import type { JobChanges } from './domain/job-changes.ts';
+import type { PlanController } from './plan/controller.ts';
 
 /** What every route works with. */
 export interface TrainerContext {
@@ -15,7 +17,10 @@ export interface TrainerContext {
   readonly database: Database;
   readonly registry: RegistryGateway;
   readonly replicas: ReplicaPool;
+  readonly deployments: DeploymentGateway;
+  /** Watchers of jobs and of plans, by their ids. */
   readonly changes: JobChanges;
+  readonly plans: PlanController;
   /** Fires when the service stops: streams that would last longer end then. */
   readonly stopping: AbortSignal;
 }

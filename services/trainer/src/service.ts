@@ -13,15 +13,20 @@ import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_s
 import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import { TrainerService as TrainerContract } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import { WorkerService as WorkerContract } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
+import { DeploymentGateway } from './clients/deployments.ts';
 import { RegistryGateway } from './clients/registry.ts';
 import { ReplicaPool } from './clients/replicas.ts';
 import type { TrainerConfig } from './config.ts';
+import { jobFinishedConsumer } from './consumers/job-finished.ts';
 import type { TrainerContext } from './context.ts';
 import { trainerEntities } from './db/entities.ts';
 import { initialMigration } from './db/migrations/initial.ts';
 import { outcomesMigration } from './db/migrations/outcomes.ts';
+import { plansMigration } from './db/migrations/plans.ts';
+import { planEntities } from './db/plan-entities.ts';
 import { JobChanges } from './domain/job-changes.ts';
 import { QUEUE } from './domain/queue.ts';
+import { PlanController } from './plan/controller.ts';
 import { trainerRoutes, workerRoutes } from './routes/routes.ts';
 
 export interface Overrides {
@@ -58,8 +63,8 @@ export class TrainerService implements Service {
         service: config.name,
         url: config.databaseUrl,
         file: join(config.home, 'trainer.sqlite'),
-        entities: trainerEntities,
-        migrations: [initialMigration, outcomesMigration],
+        entities: [...trainerEntities, ...planEntities],
+        migrations: [initialMigration, outcomesMigration, plansMigration],
       }),
     );
     const signer = new IdentitySigner(config.meshKey);
@@ -73,6 +78,9 @@ export class TrainerService implements Service {
     await new WorkQueue({ broker, logger, ...QUEUE }).ensure();
     const relay = this.#running.use(new OutboxRelay(database, broker, logger));
     relay.start();
+    const plans = this.#running.use(context.plans);
+    plans.start(context);
+    await this.#running.use(jobFinishedConsumer(context, broker)).start();
     this.#running.defer(() => server.drain(config.graceMs));
     server.health.set('readiness', true);
     return { address: `${host}:${bound}`, metrics: telemetry.metricsUrl };
@@ -98,7 +106,9 @@ export class TrainerService implements Service {
       database,
       registry: new RegistryGateway(registry.client(RegistryService), join(config.home, 'cache', 'versions')),
       replicas: new ReplicaPool(balancer.client(BalancerService), rpc, logger),
+      deployments: new DeploymentGateway(balancer.client(BalancerService)),
       changes: new JobChanges(),
+      plans: new PlanController(),
       stopping: this.#stopping.signal,
     };
   }

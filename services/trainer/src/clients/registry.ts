@@ -135,6 +135,11 @@ export class RegistryGateway {
     const reply = await this.#client.commitVersion(request, { timeoutMs: UPLOAD_TIMEOUT_MS, ...options });
     return reply.version!;
   }
+
+  /** Moves an alias of a model; a repeat with the same token changes nothing, wherever it points by then. */
+  async setAlias(version: Version, alias: string, requestId: string, options: CallOptions): Promise<void> {
+    await this.#client.setAlias({ name: version.name, alias, version: version.version, requestId }, options);
+  }
 }
 
 function* slices(content: Uint8Array, size: number): Generator<Uint8Array> {

@@ -22,7 +22,7 @@ import { advise, memoryLimit, runPlan, sizeOf } from './advise.ts';
 import { hasChatTemplate, modelConfig } from './base-model.ts';
 import { continuedConfig } from './continue-from.ts';
 import { completeConfig } from './spec-defaults.ts';
-import { readRows, requireClean } from './training-data.ts';
+import { readRows, requireClean, requireUsable } from './training-data.ts';
 import { methodName, methodOf, trainableSpec } from './training-spec.ts';
 
 const DEFAULT_MAX_TOKENS = 128;
@@ -41,12 +41,14 @@ export interface ResolvedSpec {
  * Resolves references to versions, chooses what was left open, fills in defaults, and refuses everything that could only
  * fail later.
  *
+ * @param unprepared the training set is prepared before it is used, so broken rows of it are no hindrance
  * @throws LandfallError INVALID_ARGUMENT, NOT_FOUND or FAILED_PRECONDITION, naming field, row or what would fit
  */
 export async function resolveSpec(
   service: TrainerContext,
   asked: JobSpec,
   options: CallOptions,
+  { unprepared = false } = {},
 ): Promise<ResolvedSpec> {
   const { registry } = service;
   const from =
@@ -58,7 +60,8 @@ export async function resolveSpec(
   const model = await modelConfig(registry, base, options);
   const chat = await hasChatTemplate(registry, base, options);
   const rows = await readRows(registry, train, true, options);
-  requireClean(train.ref, rows);
+  if (unprepared) requireUsable(train.ref, rows);
+  else requireClean(train.ref, rows);
   const conversation = rows.examples.find(({ messages }) => messages);
   if (conversation && !chat) {
     throw failedPrecondition(

@@ -3,21 +3,19 @@ import type { TrainerService } from '@landfall/proto/landfall/trainer/v1/trainer
 import type { WorkerService } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
 import type { TrainerContext } from '../context.ts';
 import { cancelJob } from './cancel-job.ts';
+import { cancelTuningPlan } from './cancel-tuning-plan.ts';
 import { compareVersions } from './compare-versions.ts';
 import { createJob } from './create-job.ts';
+import { createTuningPlan } from './create-tuning-plan.ts';
 import { evaluate } from './evaluate.ts';
 import { getJob } from './get-job.ts';
+import { getTuningPlan } from './get-tuning-plan.ts';
 import { listJobs } from './list-jobs.ts';
+import { listTuningPlans } from './list-tuning-plans.ts';
 import { prepareDataset } from './prepare-dataset.ts';
 import { recommendMethod } from './recommend-method.ts';
-import {
-  cancelTuningPlan,
-  createTuningPlan,
-  getTuningPlan,
-  listTuningPlans,
-  watchTuningPlan,
-} from './tuning-plan.ts';
 import { watchJob } from './watch-job.ts';
+import { watchTuningPlan } from './watch-tuning-plan.ts';
 import { finishAttemptRoute } from './worker/finish-attempt.ts';
 import { reportProgressRoute } from './worker/report-progress.ts';
 import { startAttemptRoute } from './worker/start-attempt.ts';

@@ -20,4 +20,5 @@ export const plansMigration = sqlMigration('trainer-0003-plans', [
     job_id text not null,
     round text not null,
     primary key (plan_id, number))`,
+  'create index plan_round_job on plan_round (job_id)',
 ]);

@@ -1,0 +1,58 @@
+import type { CallOptions } from '@landfall/common/rpc/client.ts';
+import { Kind } from '@landfall/proto/landfall/registry/v1/model_pb.js';
+import { type JobSpec, TaskType } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import type { TrainerContext } from '../context.ts';
+import { advise, type DataSize, memoryLimit, sizeOf } from '../domain/advise.ts';
+import { hasChatTemplate, modelConfig } from '../domain/base-model.ts';
+import { completeConfig } from '../domain/spec-defaults.ts';
+import { readRows, requireUsable } from '../domain/training-data.ts';
+import type { MethodName } from '../engine/advice/choose-method.ts';
+import type { Alternative } from './evidence.ts';
+
+/** What base and data say before anything is trained. */
+export interface Survey {
+  method: MethodName;
+  /** Why this method, for people. */
+  reason: string;
+  data: DataSize;
+  /** The model has a chat template. */
+  chat: boolean;
+  /** Every method with the settings advised for it, without gaps. */
+  alternatives: Alternative[];
+  /** Most of what is asked is Chinese. */
+  chinese: boolean;
+}
+
+/** Weighs the methods for a base and a training set. */
+export async function survey(
+  { registry, config }: TrainerContext,
+  spec: JobSpec,
+  taskType: TaskType,
+  options: CallOptions,
+): Promise<Survey> {
+  const base = await registry.ready(spec.baseModel, Kind.BASE, 'spec.base_model', options);
+  const train = await registry.ready(spec.trainDataset, Kind.DATASET, 'spec.train_dataset', options);
+  const model = await modelConfig(registry, base, options);
+  const chat = await hasChatTemplate(registry, base, options);
+  const rows = await readRows(registry, train, true, options);
+  requireUsable(train.ref, rows);
+  const data = sizeOf(rows.examples);
+  const memoryBytes = memoryLimit(config.memoryBytes);
+  const understanding = taskType === TaskType.UNDERSTANDING;
+  const demand = { understanding, gpus: 0, goal: 'balanced' as const, memoryBytes, threads: config.threads };
+  const advice = advise(model, chat, data, demand);
+  const han = rows.examples.filter(({ question }) => /\p{Script=Han}/u.test(question)).length;
+  return {
+    method: advice.method,
+    reason: advice.reason,
+    data,
+    chat,
+    // Completed as a job's are, so that settings that were tried are known again.
+    alternatives: advice.options.map(({ method, config: advised, estimate }) => ({
+      method,
+      config: completeConfig(advised, { method, model, rows: data.rows, chat }),
+      fits: estimate.memoryBytes <= memoryBytes,
+    })),
+    chinese: han * 2 >= rows.examples.length,
+  };
+}
