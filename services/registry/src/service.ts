@@ -14,6 +14,7 @@ import type { RegistryConfig } from './config.ts';
 import type { RegistryContext } from './context.ts';
 import { registryEntities } from './db/entities.ts';
 import { initialMigration } from './db/migrations/initial.ts';
+import { parentsMigration } from './db/migrations/parents.ts';
 import { Blobs } from './domain/blobs.ts';
 import { forgetOldAnswers } from './domain/idempotency.ts';
 import { commitVersion } from './routes/commit-version.ts';
@@ -65,7 +66,7 @@ export class RegistryService implements Service {
         url: config.databaseUrl,
         file: join(config.home, 'registry.sqlite'),
         entities: registryEntities,
-        migrations: [initialMigration],
+        migrations: [initialMigration, parentsMigration],
       }),
     );
     const artifacts = this.#overrides.artifacts ?? (await DiskStore.open(join(config.home, 'artifacts')));

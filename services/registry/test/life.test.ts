@@ -131,6 +131,28 @@ describe.skipIf(!harness)('the life of a model', () => {
     expect(forward.nodes.find(({ type }) => type === 'adapter')!.metrics).toEqual(metrics);
     const { versions } = await client.listVersions({ base: base.ref });
     expect(versions.map(({ ref }) => ref)).toEqual(['models:/lineage-adapter/1.0.0']);
+
+    // A version that was tuned on from another one.
+    await client.createVersion({ name: 'lineage-adapter' });
+    await putAll(client, 'lineage-adapter', '1.1.0', adapterFiles());
+    const further = { base: base.ref, parent: 'models:/lineage-adapter/1.0.0', jobId: 'job-2' };
+    const refused = { ...further, parent: 'models:/lineage-data/1.0.0' };
+    const commit = { name: 'lineage-adapter', version: '1.1.0' };
+    await expect(client.commitVersion({ ...commit, lineage: refused })).rejects.toMatchObject({
+      code: status.FAILED_PRECONDITION,
+    });
+    const child = (await client.commitVersion({ ...commit, lineage: further })).version!;
+    expect(child.lineage!.parent).toBe('models:/lineage-adapter/1.0.0');
+    for (const version of ['1.0.0', '1.1.0']) {
+      const { edges } = await client.getLineage({ name: 'lineage-adapter', version });
+      expect(edges).toContainEqual(
+        expect.objectContaining({
+          from: 'models:/lineage-adapter/1.0.0',
+          to: 'models:/lineage-adapter/1.1.0',
+          relation: 'parent',
+        }),
+      );
+    }
   });
 
   test('imports a folder as one step', async () => {

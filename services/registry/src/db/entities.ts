@@ -39,6 +39,7 @@ export const VersionEntity = defineEntity({
     digest: p.string(),
     metrics: p.json<Record<string, number>>(),
     base: p.string(),
+    parent: p.string(),
     jobId: p.string(),
     method: p.string(),
     labels: p.json<Record<string, string>>(),

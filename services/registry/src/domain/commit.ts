@@ -94,7 +94,8 @@ export async function saysTheSame(
   if (metrics.length > 0 && !isDeepStrictEqual(new Map(metrics), new Map(Object.entries(version.metrics))))
     return false;
   if (!claims.lineage) return true;
-  const { base, jobId, method, datasets } = claims.lineage;
+  const { base, parent, jobId, method, datasets } = claims.lineage;
+  if (parent !== version.parent) return false;
   if (base !== version.base || jobId !== version.jobId || method !== version.method) return false;
   const rows = await em.find(
     VersionDatasetEntity,

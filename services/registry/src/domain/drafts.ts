@@ -65,6 +65,7 @@ export async function createDraft(
     digest: '',
     metrics: {},
     base: '',
+    parent: '',
     jobId: '',
     method: '',
     labels: init.labels,
@@ -78,10 +79,12 @@ export async function createDraft(
 /** Records what a draft is made from, in place of what was recorded before. References are only read here. */
 export async function setLineage(em: EntityManager, draft: Version, lineage: Lineage): Promise<void> {
   if (lineage.base) parseReference(lineage.base, 'lineage.base');
+  if (lineage.parent) parseReference(lineage.parent, 'lineage.parent');
   lineage.datasets.forEach(({ ref }, index) => {
     parseReference(ref, `lineage.datasets[${index}].ref`);
   });
   draft.base = lineage.base;
+  draft.parent = lineage.parent;
   draft.jobId = lineage.jobId;
   draft.method = lineage.method;
   await em.nativeDelete(VersionDatasetEntity, { versionId: draft.id });

@@ -5,6 +5,8 @@ import { resolveReference } from './find.ts';
 import { formatReference, parseReference } from './reference.ts';
 
 const MAX_NODES = 1000;
+/** What a version that is only named must be, by its relation. */
+const TYPES: Record<string, string> = { base: 'base', parent: 'adapter' };
 
 export type LineageNode = { ref: string; type: string; digest: string; metrics: Record<string, number> };
 export type LineageEdge = { from: string; to: string; relation: string };
@@ -22,6 +24,11 @@ export async function settleLineage(em: EntityManager, draft: Version): Promise<
     draft.base = formatReference(base.name, base.version);
   } else if (draft.kind === 'adapter') {
     throw lineageUnknown('an adapter needs its base; set lineage.base to models:/name/version');
+  }
+  if (draft.parent !== '') {
+    const parent = await known(em, draft.tenant, draft.parent, 'lineage.parent');
+    if (parent.kind === 'dataset') throw lineageUnknown(`the parent '${draft.parent}' is of kind dataset`);
+    draft.parent = formatReference(parent.name, parent.version);
   }
   const datasets = await em.find(VersionDatasetEntity, { versionId: draft.id });
   for (const row of datasets) {
@@ -59,6 +66,7 @@ async function stepBack(em: EntityManager, graph: GraphBuilder, level: Version[]
   const links: LineageEdge[] = [];
   for (const version of level) {
     if (version.base) links.push({ from: version.base, to: refOf(version), relation: 'base' });
+    if (version.parent) links.push({ from: version.parent, to: refOf(version), relation: 'parent' });
   }
   const rows = await em.find(
     VersionDatasetEntity,
@@ -77,7 +85,7 @@ async function stepBack(em: EntityManager, graph: GraphBuilder, level: Version[]
   const found = origins.filter((version) => graph.addVersion(version));
   for (const { from, relation } of links) {
     // A draft may name what is not registered.
-    graph.addNode({ ref: from, type: relation === 'base' ? 'base' : 'dataset', digest: '', metrics: {} });
+    graph.addNode({ ref: from, type: TYPES[relation] ?? 'dataset', digest: '', metrics: {} });
   }
   for (const link of links) graph.addEdge(link);
   return found;
@@ -88,15 +96,18 @@ async function stepForward(em: EntityManager, graph: GraphBuilder, level: Versio
   const refs = level.map(refOf);
   const order = { orderBy: { id: 'asc' }, limit: MAX_NODES } as const;
   const tuned = await em.find(VersionEntity, { tenant, base: { $in: refs }, state: 'ready' }, order);
+  const continued = await em.find(VersionEntity, { tenant, parent: { $in: refs }, state: 'ready' }, order);
   const uses = await em.find(VersionDatasetEntity, { tenant, ref: { $in: refs } }, { limit: MAX_NODES });
   const users = await em.find(
     VersionEntity,
     { id: { $in: uses.map(({ versionId }) => versionId) }, state: 'ready' },
     order,
   );
-  const results = new Map([...tuned, ...users].map((version) => [version.id, version]));
+  const results = new Map([...tuned, ...continued, ...users].map((version) => [version.id, version]));
   const found = [...results.values()].filter((version) => graph.addVersion(version));
   for (const version of tuned) graph.addEdge({ from: version.base, to: refOf(version), relation: 'base' });
+  for (const version of continued)
+    graph.addEdge({ from: version.parent, to: refOf(version), relation: 'parent' });
   for (const { versionId, ref, role } of uses) {
     const user = results.get(versionId);
     if (user) graph.addEdge({ from: ref, to: refOf(user), relation: role || 'train' });

@@ -4,6 +4,7 @@ import { type TestDatabase, testDatabase } from '@landfall/common/db/test-databa
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { registryEntities } from '../db/entities.ts';
 import { initialMigration } from '../db/migrations/initial.ts';
+import { parentsMigration } from '../db/migrations/parents.ts';
 import { createDraft, createModel, putFiles } from './drafts.ts';
 import { listVersions } from './lists.ts';
 
@@ -18,7 +19,7 @@ beforeAll(async () => {
     url: place.url,
     file: join(place.folder, 'registry.sqlite'),
     entities: registryEntities,
-    migrations: [initialMigration],
+    migrations: [initialMigration, parentsMigration],
   });
 });
 afterAll(async () => {

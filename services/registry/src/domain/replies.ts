@@ -103,6 +103,7 @@ export async function versionReplies(
       metrics: version.metrics,
       lineage: {
         base: version.base,
+        parent: version.parent,
         datasets: (datasets.get(version.id) ?? []).map(({ ref, digest, role }) => ({ ref, digest, role })),
         jobId: version.jobId,
         method: version.method,

@@ -35,7 +35,8 @@ export function readLineage(lineage: Lineage | undefined): Lineage | undefined {
       );
     }
   });
-  const empty = !lineage.base && !lineage.jobId && !lineage.method && lineage.datasets.length === 0;
+  const { base, parent, jobId, method, datasets } = lineage;
+  const empty = !base && !parent && !jobId && !method && datasets.length === 0;
   return empty ? undefined : lineage;
 }
 
