@@ -34,6 +34,8 @@ export interface TestMesh extends AsyncDisposable {
   startWorker(env?: Record<string, string>): Promise<ServiceProcess>;
   /** Ends the control service and starts it again on the same port. */
   restartControl(): Promise<void>;
+  /** A second control service beside the first, on the same database. */
+  startSecondControl(): Promise<AsyncDisposable>;
   /** A READY data set; returns `models:/name/version`. */
   dataset(name: string, rows: readonly object[]): Promise<string>;
   /** A READY tiny LLaMA; returns `models:/name/version`. */
@@ -107,6 +109,11 @@ export async function startMesh(): Promise<TestMesh | undefined> {
       await control[Symbol.asyncDispose]();
       control = await TrainerService.create(configure(address));
       await control.start();
+    },
+    startSecondControl: async () => {
+      const second = await TrainerService.create(configure('127.0.0.1:0'));
+      await second.start();
+      return second;
     },
     dataset: async (name, rows) => {
       await registry.createModel({ name, kind: Kind.DATASET });

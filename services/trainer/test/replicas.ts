@@ -1,11 +1,11 @@
 // A balancer and its replicas as far as an evaluation sees them, so that tests decide what is answered and what dies.
 
-import { unavailable } from '@landfall/common/errors/errors.ts';
+import { notFound, unavailable } from '@landfall/common/errors/errors.ts';
 import type { IdentitySigner } from '@landfall/common/identity/signer.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import { RpcServer } from '@landfall/common/rpc/server.ts';
 import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
-import { EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import { DeploymentState, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import { TextInferenceService } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 
@@ -25,6 +25,8 @@ export interface FakeReplicas extends AsyncDisposable {
   /** The next questions to the first replica fail as if it had died. */
   failFirst: number;
   answer: Answer;
+  /** Models by the names of their deployments, as they were declared. */
+  deployments: Map<string, { model: string; replicas: number }>;
 }
 
 export async function startFakeReplicas(signer: IdentitySigner, logger: Logger): Promise<FakeReplicas> {
@@ -37,6 +39,7 @@ export async function startFakeReplicas(signer: IdentitySigner, logger: Logger):
     bases: new Set(),
     failFirst: 0,
     answer: () => '',
+    deployments: new Map(),
     [Symbol.asyncDispose]: async () => {
       await Promise.all([...servers, balancer].map((server) => server.drain(0)));
     },
@@ -65,8 +68,24 @@ export async function startFakeReplicas(signer: IdentitySigner, logger: Logger):
     });
     addresses.push(`127.0.0.1:${await server.listen('127.0.0.1', 0)}`);
   }
+  const deployment = (name: string) => {
+    const found = fake.deployments.get(name);
+    if (!found) throw notFound(`there is no deployment '${name}'`);
+    return { deployment: { name, ...found, state: DeploymentState.READY } };
+  };
   balancer.add(BalancerService, {
-    listDeployments: ({ base }) => ({ deployments: fake.bases.has(base) ? [{ name: 'd', base }] : [] }),
+    listDeployments: ({ base }) => ({
+      deployments: fake.bases.has(base) ? [{ name: 'd', base, replicas: 2 }] : [],
+    }),
+    getDeployment: ({ name }) => deployment(name),
+    deploy: ({ name, model, replicas }) => {
+      fake.deployments.set(name, { model, replicas });
+      return deployment(name);
+    },
+    updateDeployment: ({ name, model }) => {
+      fake.deployments.set(name, { ...deployment(name).deployment, model });
+      return deployment(name);
+    },
     async *watchEndpoints({ model }, { signal }) {
       const endpoints = addresses.map((address) => ({ id: address, address, state: EndpointState.READY }));
       yield { endpoints, model, base: model, revision: 1n };

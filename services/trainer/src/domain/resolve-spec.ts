@@ -80,7 +80,8 @@ export async function resolveSpec(
   const kind = outputKind(spec) === 'adapter' ? Kind.ADAPTER : Kind.BASE;
   await registry.requireFree(asked.outputModel, kind, options);
   const estimate = checkFit(model, method, config);
-  const evaluation = await resolveEvaluation(service, asked.evaluation, base, kind, options);
+  const standIn = unprepared ? train.ref : '';
+  const evaluation = await resolveEvaluation(service, asked.evaluation, base, kind, options, standIn);
   if (config.keepBest || config.earlyStoppingPatience > 0) {
     const name = config.keepBest ? 'keep_best' : 'early_stopping_patience';
     if (evaluation.dataset === '')
@@ -169,6 +170,7 @@ async function resolveEvaluation(
   base: Version,
   kind: Kind,
   options: CallOptions,
+  standIn: string,
 ): Promise<EvaluationConfig> {
   const { registry, replicas } = service;
   const field = 'spec.evaluation';
@@ -184,7 +186,8 @@ async function resolveEvaluation(
   const set = async (ref: string, name: string) => {
     if (ref === '') return '';
     const version = await registry.ready(ref, Kind.DATASET, `${field}.${name}`, options);
-    requireClean(version.ref, await readRows(registry, version, false, options));
+    // A set that the validation rows are yet to be split off was looked at already.
+    if (version.ref !== standIn) requireClean(version.ref, await readRows(registry, version, false, options));
     return version.ref;
   };
   const dataset = await set(asked.dataset, 'dataset');
