@@ -27,7 +27,7 @@ export interface CheckOptions {
 const MAX_ROW_BYTES = 1024 * 1024;
 
 /**
- * Reads and checks rows of `question` and `answer`, or of `messages`.
+ * Reads and checks rows of `question` and `answer`, or of `messages`, into memory.
  *
  * @param files the data files' bytes; rows are numbered over all of them
  */
@@ -36,33 +36,46 @@ export async function checkRows(files: Iterable<Chunks>, options: CheckOptions =
   const examples: Example[] = [];
   const seen = new Map<string, number>();
   let rowsIn = 0;
+  for await (const example of readExamples(files, report, options.maxRowBytes)) {
+    rowsIn++;
+    if (!example) continue;
+    if (options.removeDuplicates ?? true) {
+      const key = keyOf(example);
+      const first = seen.get(key);
+      if (first !== undefined) {
+        report.add(example.row, 'duplicate', `same question and answer as row ${first}`);
+        continue;
+      }
+      seen.set(key, example.row);
+    }
+    examples.push(example);
+  }
+  return { examples, rowsIn, report };
+}
+
+/**
+ * Reads rows one by one as their bytes come.
+ *
+ * @returns undefined for a row that can't be used, which is reported
+ */
+export async function* readExamples(
+  files: Iterable<Chunks>,
+  report: IssueReport,
+  maxRowBytes = MAX_ROW_BYTES,
+): AsyncGenerator<Example | undefined> {
   let before = 0;
   for (const chunks of files) {
     let last = 0;
-    for await (const raw of readRows(chunks, options.maxRowBytes ?? MAX_ROW_BYTES)) {
-      rowsIn++;
+    for await (const raw of readRows(chunks, maxRowBytes)) {
       last = raw.row;
       const row = before + raw.row;
       if ('code' in raw) {
         report.add(row, raw.code, raw.message);
-        continue;
-      }
-      const example = parseExample(row, raw.text, report);
-      if (!example) continue;
-      if (options.removeDuplicates ?? true) {
-        const key = keyOf(example);
-        const first = seen.get(key);
-        if (first !== undefined) {
-          report.add(row, 'duplicate', `same question and answer as row ${first}`);
-          continue;
-        }
-        seen.set(key, row);
-      }
-      examples.push(example);
+        yield undefined;
+      } else yield parseExample(row, raw.text, report);
     }
     before += last;
   }
-  return { examples, rowsIn, report };
 }
 
 /** True when rows are there but all say the same: nothing can be learnt from them but that one answer. */

@@ -59,6 +59,14 @@ export function lineOf({ question, answer, messages }: Example): string {
   return `${JSON.stringify(messages ? { messages } : { question, answer })}\n`;
 }
 
+/** A row from a line that `lineOf` wrote. */
+export function exampleOf(row: number, line: string): Example {
+  const { question, answer, messages } = JSON.parse(line) as Partial<Example>;
+  if (!messages) return { row, question: question!, answer: answer! };
+  const asked = messages.findLast(({ role }) => role === 'user')!;
+  return { row, question: asked.content, answer: messages.at(-1)!.content, messages };
+}
+
 function textOf(row: number, name: string, field: unknown, report: IssueReport): string | undefined {
   if (typeof field !== 'string') {
     report.add(row, 'missing_field', `${name} is ${field === undefined ? 'missing' : 'not a string'}`);

@@ -1,11 +1,17 @@
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { type CheckedRows, checkRows } from './check.ts';
+import { type CheckedRows, type Chunks, checkRows } from './check.ts';
 
 const ROWS = /\.jsonl?$/i;
 /** Descriptions of a data set, as hubs keep them beside the rows. */
-const METADATA = new Set(['dataset_infos.json', 'dataset_info.json', 'metadata.json', 'state.json']);
+const METADATA = new Set([
+  'dataset_infos.json',
+  'dataset_info.json',
+  'metadata.json',
+  'preparation.json',
+  'state.json',
+]);
 
 /**
  * Checks all rows of a data set's folder: its `.json` and `.jsonl` files in order of path, one numbering over all.
@@ -13,10 +19,15 @@ const METADATA = new Set(['dataset_infos.json', 'dataset_info.json', 'metadata.j
  * @param removeDuplicates false where every row counts, as in an evaluation
  */
 export async function checkFolder(folder: string, removeDuplicates = true): Promise<CheckedRows> {
-  return checkRows(
-    (await rowFiles(folder)).map((file) => createReadStream(file, { highWaterMark: 256 * 1024 })),
-    { removeDuplicates },
-  );
+  return checkRows(await openRows(folder), { removeDuplicates });
+}
+
+/** The bytes of a data set's `.json` and `.jsonl` files, in order of path; each is opened when its turn comes. */
+export async function openRows(folder: string): Promise<Iterable<Chunks>> {
+  const files = await rowFiles(folder);
+  return (function* () {
+    for (const file of files) yield createReadStream(file, { highWaterMark: 256 * 1024 });
+  })();
 }
 
 async function rowFiles(folder: string): Promise<string[]> {

@@ -22,15 +22,23 @@ export interface RowIssue {
   message: string;
 }
 
-/** Issues of a data set: all are counted, the first ones kept. */
+/** What happened to rows that are kept. */
+const CHANGES: ReadonlySet<IssueCode> = new Set(['cleaned', 'personal_data']);
+
+/** Issues of a data set: all are counted, the first ones of each code kept. */
 export class IssueReport {
   readonly issues: RowIssue[] = [];
   readonly counts: Map<IssueCode, number> = new Map();
   readonly #keep: number;
+  readonly #sink: ((issue: RowIssue) => void) | undefined;
 
-  /** @param keep issues to keep for the reader; the rest is only counted */
-  constructor(keep = 1000) {
+  /**
+   * @param keep issues of a code to keep for the reader; the rest is only counted
+   * @param sink gets each issue, kept or not
+   */
+  constructor(keep = 1000, sink?: (issue: RowIssue) => void) {
     this.#keep = keep;
+    this.#sink = sink;
   }
 
   /** A report as another thread has sent it. */
@@ -42,13 +50,19 @@ export class IssueReport {
   }
 
   add(row: number, code: IssueCode, message: string): void {
-    this.counts.set(code, (this.counts.get(code) ?? 0) + 1);
-    if (this.issues.length < this.#keep) this.issues.push({ row, code, message });
+    const count = (this.counts.get(code) ?? 0) + 1;
+    this.counts.set(code, count);
+    const issue = { row, code, message };
+    if (count <= this.#keep) this.issues.push(issue);
+    this.#sink?.(issue);
   }
 
-  /** Into the order of the rows, after several passes over them. */
-  sort(): void {
-    this.issues.sort((a, b) => a.row - b.row);
+  /** Some of the issues in the order of rows; where there is no room for all, rows left out before rows changed. */
+  first(count: number): RowIssue[] {
+    const byWeight = this.issues.toSorted(
+      (a, b) => Number(CHANGES.has(a.code)) - Number(CHANGES.has(b.code)),
+    );
+    return byWeight.slice(0, count).sort((a, b) => a.row - b.row);
   }
 
   /** `3 empty_answer (rows 2, 5, 9), 1 malformed_json (row 7)`. */

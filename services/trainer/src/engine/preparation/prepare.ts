@@ -1,179 +1,181 @@
-import { mask, type PersonalDataType } from '@landfall/masking/mask.ts';
-import { type Example, keyOf } from '../data/example.ts';
-import type { IssueReport } from '../data/issues.ts';
-import { clean } from './clean.ts';
-import { NearDuplicates, normalise, shinglesOf } from './near-duplicates.ts';
-import { lengthFences } from './outliers.ts';
-import { split } from './split.ts';
-import { characters, type Statistics, statisticsOf } from './statistics.ts';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import path from 'node:path';
+import { finished } from 'node:stream/promises';
+import type { PersonalDataType } from '@landfall/masking/mask.ts';
+import { readExamples } from '../data/check.ts';
+import { type Example, exampleOf, keyOf, lineOf } from '../data/example.ts';
+import { openRows } from '../data/files.ts';
+import { IssueReport } from '../data/issues.ts';
+import { HeldOutQuestions } from './held-out.ts';
+import { NearDuplicates, sketchOf } from './near-duplicates.ts';
+import { lengthFences, unusual } from './outliers.ts';
+import { RowStore } from './row-store.ts';
+import { shinglesOf } from './shingles.ts';
+import { Splitter } from './split.ts';
+import { Figures, type Statistics } from './statistics.ts';
+import { type PreparationTask, TRAINING_FILE, VALIDATION_FILE } from './task.ts';
+import { askedOf, contextOf, maskText, reportChanges, tidy } from './tidy.ts';
 
-/** Addresses of machines stay: they are what technical texts are about. */
-const MASKED_TYPES: readonly PersonalDataType[] = ['id_number', 'phone', 'card', 'email'];
-
-/** What preparation does; everything on by default but the split. */
-export interface PreparationOptions {
-  keepPersonalData: boolean;
-  keepNearDuplicates: boolean;
-  /** Jaccard similarity from which rows are near duplicates. */
-  nearDuplicateThreshold: number;
-  keepLengthOutliers: boolean;
-  /** Share of the rows for validation, from 0 (none) to below 1. */
-  validationShare: number;
-  seed: bigint;
-}
-
-/** Validation rows that training must not have seen. */
-export interface HeldOut {
-  ref: string;
-  questions: readonly string[];
-}
-
+/** What came of the rows; they themselves stand in TRAINING_FILE and VALIDATION_FILE. */
 export interface Prepared {
-  training: Example[];
-  validation: Example[];
+  rowsIn: number;
+  trainingRows: number;
+  validationRows: number;
   before: Statistics;
   after: Statistics;
   /** Personal data by type, in the rows that are kept. */
   masked: Map<PersonalDataType, number>;
 }
 
+/** Rows that have come through the first pass, by their number in the store. */
+interface Sifted {
+  rowsIn: number;
+  /** Row numbers in the data set. */
+  rows: number[];
+  masked: Map<number, PersonalDataType[]>;
+  before: Figures;
+  kept: Figures;
+}
+
+const SCRATCH_FILE = 'kept.tmp';
+
 /**
- * Takes checked rows through cleaning, masking, de-duplication, leakage and length checks and the split. What is
- * changed or left out is reported by row.
- *
- * @param examples rows in file order, repeats included
+ * Takes a data set through checks, cleaning, masking, de-duplication, leakage and length checks and the split. What is
+ * changed or left out is reported by row. Rows stream through; of each about a kilobyte is held, however long it is.
  */
-export function prepareRows(
-  examples: readonly Example[],
-  heldOut: readonly HeldOut[],
-  options: PreparationOptions,
-  report: IssueReport,
-): Prepared {
+export async function prepareFolder(task: PreparationTask, report: IssueReport): Promise<Prepared> {
+  using store = new RowStore(path.join(task.output, SCRATCH_FILE));
+  const read = (index: number) => exampleOf(sifted.rows[index]!, store.read(index));
+  const sifted = await sift(task, report, store);
+  const left = withoutOutliers(task, sifted, report);
+
+  const { validationShare, seed, nearDuplicateThreshold } = task.options;
+  const after = new Figures();
+  const splitter = new Splitter(seed, nearDuplicateThreshold, (index) => askedOf(read(index)));
+  const classes = sifted.kept.classes();
   const masked = new Map<PersonalDataType, number>();
-  const inRow = new Map<Example, PersonalDataType[]>();
-  const types = options.keepPersonalData ? [] : MASKED_TYPES;
-  const tidy = (example: Example): Example | undefined => {
-    const removed = new Set<string>();
-    const found: PersonalDataType[] = [];
-    const result = mapTexts(example, (text) => {
-      const cleaned = clean(text);
-      for (const name of cleaned.removed) removed.add(name);
-      const hidden = mask(cleaned.text, { types });
-      found.push(...hidden.found.map(({ type }) => type));
-      return hidden.text;
-    });
-    const { row } = example;
-    if (result.question === '' || result.answer === '') {
-      const field = result.answer === '' ? 'answer' : 'question';
-      report.add(
-        row,
-        result.answer === '' ? 'empty_answer' : 'missing_field',
-        `${field} is empty once cleaned`,
-      );
-      return undefined;
-    }
-    if (removed.size > 0) report.add(row, 'cleaned', `${[...removed].join(', ')} taken out`);
-    if (found.length > 0) report.add(row, 'personal_data', `masked: ${counted(found)}`);
-    inRow.set(result, found);
-    return result;
+  for (const index of left) {
+    const example = read(index);
+    after.add(example);
+    for (const type of sifted.masked.get(index) ?? []) masked.set(type, (masked.get(type) ?? 0) + 1);
+    if (validationShare > 0) splitter.add(index, askedOf(example), classes ? example.answer : '');
+  }
+  const validation = splitter.validation(validationShare);
+  await writeLines(path.join(task.output, TRAINING_FILE), store, left, (index) => !validation.has(index));
+  await writeLines(path.join(task.output, VALIDATION_FILE), store, left, (index) => validation.has(index));
+  return {
+    rowsIn: sifted.rowsIn,
+    trainingRows: left.length - validation.size,
+    validationRows: validation.size,
+    before: sifted.before.statistics(),
+    after: after.statistics(),
+    masked,
   };
-  const tidied = examples.flatMap((example) => tidy(example) ?? []);
-  // Before is as it came, but for personal data: labels are shown, and one could be a person's.
-  const before = statisticsOf(
-    options.keepPersonalData
-      ? examples
-      : examples.map((example) => mapTexts(example, (text) => mask(text, { types }).text)),
-  );
-  let kept = withoutRepeats(tidied, report);
-  if (!options.keepNearDuplicates) kept = withoutNear(kept, options.nearDuplicateThreshold, report);
-  kept = withoutLeaks(kept, heldOut, options.nearDuplicateThreshold, report);
-  if (!options.keepLengthOutliers) kept = withoutOutliers(kept, report);
-  for (const example of kept)
-    for (const type of inRow.get(example)!) masked.set(type, (masked.get(type) ?? 0) + 1);
-  const { training, validation } = split(kept, options.validationShare, options.seed);
-  return { training, validation, before, after: statisticsOf(kept), masked };
 }
 
-function mapTexts(example: Example, change: (text: string) => string): Example {
-  if (!example.messages) {
-    return { ...example, question: change(example.question), answer: change(example.answer) };
-  }
-  const messages = example.messages.map(({ role, content }) => ({ role, content: change(content) }));
-  const question = messages.findLast(({ role }) => role === 'user')!.content;
-  return { ...example, messages, question, answer: messages.at(-1)!.content };
-}
-
-function withoutRepeats(examples: readonly Example[], report: IssueReport): Example[] {
-  const first = new Map<string, number>();
-  return examples.filter((example) => {
-    const key = keyOf(example);
-    const row = first.get(key);
-    if (row === undefined) first.set(key, example.row);
-    else report.add(example.row, 'duplicate', `same question and answer as row ${row}`);
-    return row === undefined;
-  });
-}
-
-function withoutNear(examples: readonly Example[], threshold: number, report: IssueReport): Example[] {
-  const index = new NearDuplicates(threshold);
-  return examples.filter((example) => {
-    const { row, messages, question, answer } = example;
-    const texts = messages ? messages.map(({ content }) => content) : [question, answer];
-    const shingles = shinglesOf(texts.join('\n'));
-    const near = index.find(shingles);
-    if (near === undefined) index.add(row, shingles);
-    else report.add(row, 'near_duplicate', `nearly the same as row ${near}`);
-    return near === undefined;
-  });
-}
-
-/** Rows whose question stands, as it is or nearly, in a validation set would let training learn the test. */
-function withoutLeaks(
-  examples: readonly Example[],
-  heldOut: readonly HeldOut[],
-  threshold: number,
+/** The first pass: every row is read, cleaned, and compared with those before it; the store gets what is kept. */
+async function sift(
+  { folder, heldOut, options }: PreparationTask,
   report: IssueReport,
-): Example[] {
-  if (heldOut.length === 0) return [...examples];
-  const exact = new Map<string, number>();
-  const index = new NearDuplicates(threshold);
-  for (const [i, { questions }] of heldOut.entries()) {
-    for (const question of questions) {
-      const key = normalise(question);
-      if (exact.has(key)) continue;
-      exact.set(key, i);
-      index.add(i, shinglesOf(question));
+  store: RowStore,
+): Promise<Sifted> {
+  const leaks = await readHeldOut(heldOut, options.nearDuplicateThreshold);
+  const sifted: Sifted = {
+    rowsIn: 0,
+    rows: [],
+    masked: new Map(),
+    before: new Figures(),
+    kept: new Figures(),
+  };
+  const firsts = new Map<string, number>();
+  // Question and answer apart: one question with two answers is a contradiction, not a repeat.
+  const partsOf = (example: Example) => [shinglesOf(contextOf(example)), shinglesOf(example.answer)];
+  const near = new NearDuplicates(options.nearDuplicateThreshold, (index) =>
+    partsOf(exampleOf(sifted.rows[index]!, store.read(index))),
+  );
+  for await (const raw of readExamples(await openRows(folder), report)) {
+    sifted.rowsIn++;
+    if (!raw) continue;
+    // Labels are shown, and one could be a person's.
+    sifted.before.add(raw, options.keepPersonalData ? raw.answer : maskText(raw.answer).text);
+    const tidied = tidy(raw, options.keepPersonalData, report);
+    if (!tidied) continue;
+    const { example } = tidied;
+    const { row } = example;
+    const key = keyOf(example);
+    const first = firsts.get(key);
+    if (first !== undefined) {
+      report.add(row, 'duplicate', `same question and answer as row ${first}`);
+      continue;
+    }
+    firsts.set(key, row);
+    const leak = leaks.find(askedOf(example));
+    if (leak !== undefined) {
+      report.add(row, 'leakage', leak);
+      continue;
+    }
+    const sketch = options.keepNearDuplicates ? undefined : sketchOf(partsOf(example));
+    const like = sketch && near.find(sketch);
+    if (like !== undefined) {
+      report.add(row, 'near_duplicate', `nearly the same as row ${sifted.rows[like]}`);
+      continue;
+    }
+    const index = store.add(lineOf(example));
+    sifted.rows.push(row);
+    sifted.kept.add(example);
+    if (sketch) near.add(index, sketch);
+    if (tidied.masked.length > 0) sifted.masked.set(index, tidied.masked);
+    reportChanges(tidied, report);
+  }
+  return sifted;
+}
+
+async function readHeldOut(
+  heldOut: PreparationTask['heldOut'],
+  threshold: number,
+): Promise<HeldOutQuestions> {
+  const questions = new HeldOutQuestions(threshold);
+  for (const { ref, folder } of heldOut) {
+    // What is wrong with its rows is not this preparation's affair.
+    for await (const example of readExamples(await openRows(folder), new IssueReport(0))) {
+      const tidied = example && tidy(example, true, new IssueReport(0));
+      if (tidied) questions.add(askedOf(tidied.example), ref);
     }
   }
-  return examples.filter(({ row, question }) => {
-    const same = exact.get(normalise(question));
-    const found = same ?? index.find(shinglesOf(question));
-    if (found === undefined) return true;
-    const how = same === undefined ? 'is nearly one' : 'is one';
-    report.add(row, 'leakage', `its question ${how} of ${heldOut[found]!.ref}`);
-    return false;
+  return questions;
+}
+
+/** Numbers of the rows with usual lengths. A label is as long as it is: answers that are classes are not looked at. */
+function withoutOutliers({ options }: PreparationTask, sifted: Sifted, report: IssueReport): number[] {
+  const { questionLengths, answerLengths } = sifted.kept;
+  const all = sifted.rows.map((_, index) => index);
+  if (options.keepLengthOutliers) return all;
+  const questions = lengthFences(questionLengths);
+  const answers = sifted.kept.classes() ? undefined : lengthFences(answerLengths);
+  return all.filter((index) => {
+    const why =
+      unusual('question', questionLengths[index]!, questions) ??
+      unusual('answer', answerLengths[index]!, answers);
+    if (why !== undefined) report.add(sifted.rows[index]!, 'length_outlier', why);
+    return why === undefined;
   });
 }
 
-function withoutOutliers(examples: readonly Example[], report: IssueReport): Example[] {
-  const fields = ['question', 'answer'] as const;
-  const fences = fields.map((field) => lengthFences(examples.map((example) => example[field])));
-  return examples.filter((example) => {
-    for (const [i, field] of fields.entries()) {
-      const fence = fences[i];
-      const length = characters(example[field]);
-      if (!fence || (length >= fence.low && length <= fence.high)) continue;
-      const usual = `${Math.max(1, Math.ceil(fence.low))} to ${Math.floor(fence.high)} are usual here`;
-      report.add(example.row, 'length_outlier', `${field} has ${length} characters; ${usual}`);
-      return false;
-    }
-    return true;
-  });
-}
-
-/** `2 phone, 1 email` */
-function counted(types: readonly string[]): string {
-  const counts = new Map<string, number>();
-  for (const type of types) counts.set(type, (counts.get(type) ?? 0) + 1);
-  return [...counts].map(([type, count]) => `${count} ${type}`).join(', ');
+async function writeLines(
+  file: string,
+  store: RowStore,
+  indices: readonly number[],
+  wanted: (index: number) => boolean,
+): Promise<void> {
+  const stream = createWriteStream(file);
+  const done = finished(stream);
+  // A failure is met below; without this it would be nobody's until then.
+  done.catch(() => {});
+  for (const index of indices) {
+    if (stream.errored) break;
+    if (wanted(index) && !stream.write(store.read(index))) await Promise.race([once(stream, 'drain'), done]);
+  }
+  stream.end();
+  await done;
 }

@@ -1,6 +1,7 @@
 import type { IssueCode, IssueReport } from '../data/issues.ts';
-import type { PreparationOptions, Prepared } from './prepare.ts';
+import type { Prepared } from './prepare.ts';
 import type { Lengths, Statistics } from './statistics.ts';
+import { ISSUES_FILE, type PreparationTask } from './task.ts';
 
 /** What became of a row, by issue. */
 const MEANING: Record<IssueCode, string> = {
@@ -14,30 +15,23 @@ const MEANING: Record<IssueCode, string> = {
   length_outlier: 'left out: unusual length',
   too_long: 'left out: too long to be a row',
   no_label: 'left out: nothing to learn',
-  cleaned: 'kept, cleaned',
-  personal_data: 'kept, personal data masked',
+  cleaned: 'cleaned',
+  personal_data: 'personal data masked',
 };
 const SHOWN_ISSUES = 200;
 
-export interface ReportInput {
-  source: string;
-  rowsIn: number;
-  prepared: Prepared;
-  issues: IssueReport;
-  options: PreparationOptions;
-  heldOut: readonly string[];
-}
-
 /** The report of a preparation, for people, in Markdown. It holds no text of any row but the labels of classes. */
-export function preparationReport(input: ReportInput): string {
-  const { source, rowsIn, prepared, issues, options, heldOut } = input;
-  const { training, validation, before, after, masked } = prepared;
-  const kept = training.length + validation.length;
+export function preparationReport(
+  { source, options, heldOut }: PreparationTask,
+  { rowsIn, trainingRows, validationRows, before, after, masked }: Prepared,
+  issues: IssueReport,
+): string {
+  const shown = issues.first(SHOWN_ISSUES);
   const lines = [
     `# Preparation of ${source}`,
     '',
-    `${rowsIn} rows were read and ${kept} are kept: ${training.length} for training` +
-      `${validation.length > 0 ? `, ${validation.length} for validation (seed ${options.seed})` : ''}.`,
+    `${rowsIn} rows were read and ${after.rows} are kept: ${trainingRows} for training` +
+      `${validationRows > 0 ? `, ${validationRows} for validation (seed ${options.seed})` : ''}.`,
     '',
     ...table(
       ['what', 'rows', 'then'],
@@ -72,7 +66,7 @@ export function preparationReport(input: ReportInput): string {
       ? table(
           ['class', 'before', 'after'],
           [...after.classes].map(([label, count]) => [
-            label.replaceAll('|', '\\|').replaceAll('\n', ' '),
+            cell(label),
             `${before.classes.get(label) ?? ''}`,
             `${count}`,
           ]),
@@ -90,24 +84,30 @@ export function preparationReport(input: ReportInput): string {
     options.keepLengthOutliers
       ? '- unusual lengths kept'
       : "- lengths outside of Tukey's outer fences left out",
-    ...heldOut.map((ref) => `- rows whose question is in ${ref} left out`),
+    ...heldOut.map(({ ref }) => `- rows whose question is, or nearly is, in ${ref} left out`),
     '',
     '## Rows',
     '',
     ...table(
       ['row', 'what', 'details'],
-      issues.issues.slice(0, SHOWN_ISSUES).map(({ row, code, message }) => [`${row}`, code, message]),
+      shown.map(({ row, code, message }) => [`${row}`, code, message]),
       'Every row is kept as it was.',
     ),
   ];
   const total = [...issues.counts.values()].reduce((sum, count) => sum + count, 0);
-  if (total > SHOWN_ISSUES) lines.push(`... and ${total - SHOWN_ISSUES} more.`, '');
+  if (total > shown.length)
+    lines.push(`... and ${total - shown.length} more: \`${ISSUES_FILE}\` has all.`, '');
   return `${lines.join('\n').trimEnd()}\n`;
 }
 
 function lengths(name: string, { rows }: Statistics, values: Lengths): string[] {
   const { min, median, mean, p95, max } = values;
   return [name, `${rows}`, `${min}`, `${median}`, mean.toFixed(1), `${p95}`, `${max}`];
+}
+
+/** A text that can't break out of its cell. */
+function cell(text: string): string {
+  return text.replace(/[\\`*_[\]<>|]/g, '\\$&').replaceAll('\n', ' ');
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[], none = ''): string[] {

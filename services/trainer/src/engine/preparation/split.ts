@@ -1,54 +1,92 @@
 import { createHash } from 'node:crypto';
-import type { Example } from '../data/example.ts';
-import { normalise } from './near-duplicates.ts';
-import { classesOf } from './statistics.ts';
+import { NearDuplicates, sketchOf } from './near-duplicates.ts';
+import { normalise, shinglesOf } from './shingles.ts';
 
-/**
- * Divides rows into training and validation by a seed: the same rows and seed give the same parts, whatever the order.
- * Rows that ask the same stay together, and each class gives its share.
- *
- * @param share of the rows that is for validation, from 0 to below 1; a share above 0 gives one row at least, and
- *   leaves one
- */
-export function split(
-  examples: readonly Example[],
-  share: number,
-  seed: bigint,
-): { training: Example[]; validation: Example[] } {
-  const wanted = Math.min(examples.length - 1, Math.max(1, Math.round(share * examples.length)));
-  if (share <= 0 || wanted < 1) return { training: [...examples], validation: [] };
-  const classes = classesOf(examples);
-  const strata = new Map<string, Map<string, Example[]>>();
-  for (const example of examples) {
-    const stratum = classes ? example.answer : '';
-    const groups = strata.get(stratum) ?? new Map<string, Example[]>();
-    strata.set(stratum, groups);
-    const question = normalise(example.question);
-    groups.set(question, [...(groups.get(question) ?? []), example]);
-  }
-  const chosen = new Set<Example>();
-  const asked = new Set<string>();
-  let due = 0;
-  // Strata and groups in the order of their digests: no order of the file decides.
-  for (const [, groups] of byDigest(strata, seed)) {
-    due += share * [...groups.values()].reduce((sum, rows) => sum + rows.length, 0);
-    for (const [question, rows] of byDigest(groups, seed)) {
-      if (chosen.size + rows.length / 2 > Math.min(due, wanted) && chosen.size > 0) break;
-      for (const row of rows) chosen.add(row);
-      asked.add(question);
-    }
-  }
-  // A question that two classes answer is not to be on both sides.
-  const side = (row: Example) => chosen.has(row) || asked.has(normalise(row.question));
-  const training = examples.filter((row) => !side(row));
-  if (training.length === 0) return { training: [...examples], validation: [] };
-  return { training, validation: examples.filter(side) };
+interface Group {
+  rows: number[];
+  stratum: string;
+  /** Place in the seed's order; the least of the group's questions. */
+  order: number;
 }
 
-function byDigest<T>(entries: Map<string, T>, seed: bigint): [string, T][] {
-  const digest = (key: string) => createHash('sha256').update(`${seed}\n${key}`).digest('hex');
-  return [...entries]
-    .map(([key, value]) => ({ key, value, order: digest(key) }))
-    .sort((a, b) => (a.order < b.order ? -1 : 1))
-    .map(({ key, value }) => [key, value]);
+/**
+ * Divides rows into training and validation by a seed: the same rows and seed give the same parts. Rows that ask the
+ * same, or nearly, stay together, and each class gives its share.
+ */
+export class Splitter {
+  readonly #seed: bigint;
+  readonly #groups: Group[] = [];
+  readonly #byQuestion = new Map<string, number>();
+  readonly #near: NearDuplicates;
+  #rows = 0;
+
+  /**
+   * @param threshold Jaccard similarity from which two questions count as the same
+   * @param questionOf the question of a row that was added
+   */
+  constructor(seed: bigint, threshold: number, questionOf: (row: number) => string) {
+    this.#seed = seed;
+    this.#near = new NearDuplicates(threshold, (group) => [
+      shinglesOf(questionOf(this.#groups[group]!.rows[0]!)),
+    ]);
+  }
+
+  /** @param stratum the row's class, or the same for all */
+  add(row: number, question: string, stratum: string): void {
+    this.#rows++;
+    const digest = createHash('sha256').update(normalise(question)).digest('base64');
+    const order = digestOf(`${this.#seed}\n${digest}`);
+    let group = this.#byQuestion.get(digest);
+    if (group === undefined) {
+      const sketch = sketchOf([shinglesOf(question)]);
+      group = this.#near.find(sketch);
+      if (group === undefined) {
+        group = this.#groups.push({ rows: [], stratum, order }) - 1;
+        this.#near.add(group, sketch);
+      }
+      this.#byQuestion.set(digest, group);
+    }
+    const { rows, order: least } = this.#groups[group]!;
+    rows.push(row);
+    this.#groups[group]!.order = Math.min(least, order);
+  }
+
+  /**
+   * The rows for validation.
+   *
+   * @param share of the rows, from 0 to below 1; above 0 it is one row at least, and no more than leaves one
+   * @returns empty too where all rows, or most of them, ask the same
+   */
+  validation(share: number): Set<number> {
+    const chosen = new Set<number>();
+    if (share <= 0 || this.#rows < 2) return chosen;
+    const wanted = Math.min(this.#rows - 1, Math.max(1, Math.round(share * this.#rows)));
+    const strata = Map.groupBy(this.#groups, ({ stratum }) => stratum);
+    const inOrder = [...strata].sort(([a], [b]) => this.#place(a) - this.#place(b));
+    let due = 0;
+    for (const [, groups] of inOrder) {
+      due += share * groups.reduce((sum, { rows }) => sum + rows.length, 0);
+      for (const { rows } of groups.sort(byOrder)) {
+        // A group that would go more beyond the share than it falls short without it stays in training.
+        if (chosen.size + rows.length / 2 > Math.min(due, wanted)) continue;
+        for (const row of rows) chosen.add(row);
+      }
+    }
+    if (chosen.size > 0) return chosen;
+    const [smallest] = this.#groups.sort((a, b) => a.rows.length - b.rows.length || byOrder(a, b));
+    return 2 * smallest!.rows.length <= this.#rows ? new Set(smallest!.rows) : chosen;
+  }
+
+  #place(stratum: string): number {
+    return digestOf(`${this.#seed}\nstratum\n${stratum}`);
+  }
+}
+
+function byOrder(a: Group, b: Group): number {
+  return a.order - b.order || a.rows[0]! - b.rows[0]!;
+}
+
+/** 48 bits of a digest. */
+function digestOf(text: string): number {
+  return createHash('sha256').update(text).digest().readUIntBE(0, 6);
 }

@@ -1,4 +1,4 @@
-import type { Example } from '../data/example.ts';
+import { createHash } from 'node:crypto';
 
 /** In characters (code points). */
 export interface Lengths {
@@ -25,27 +25,41 @@ const ROWS_A_CLASS = 3;
 /** A longer text is no label. */
 const LABEL_CHARACTERS = 40;
 
-export function statisticsOf(examples: readonly Example[]): Statistics {
-  const labels = classesOf(examples);
-  const frequent = labels && [...labels].sort((a, b) => b[1] - a[1]).slice(0, SHOWN_CLASSES);
-  return {
-    rows: examples.length,
-    distinctAnswers: new Set(examples.map(({ answer }) => answer)).size,
-    question: lengthsOf(examples.map(({ question }) => question)),
-    answer: lengthsOf(examples.map(({ answer }) => answer)),
-    classes: new Map(frequent),
-  };
-}
+/** Counts rows as they pass; keeps no text but possible labels. */
+export class Figures {
+  readonly questionLengths: number[] = [];
+  readonly answerLengths: number[] = [];
+  readonly #answers = new Set<string>();
+  #labels: Map<string, number> | undefined = new Map();
 
-/** Rows by answer where the answers are labels of classes; undefined where they are texts. */
-export function classesOf(examples: readonly Example[]): Map<string, number> | undefined {
-  const counts = new Map<string, number>();
-  for (const { answer } of examples) {
-    if (answer.length > LABEL_CHARACTERS) return undefined;
-    counts.set(answer, (counts.get(answer) ?? 0) + 1);
-    if (counts.size > MOST_CLASSES) return undefined;
+  /** @param label the answer as it may be shown */
+  add({ question, answer }: { question: string; answer: string }, label = answer): void {
+    this.questionLengths.push(characters(question));
+    this.answerLengths.push(characters(answer));
+    this.#answers.add(
+      answer.length <= LABEL_CHARACTERS ? answer : createHash('sha256').update(answer).digest('base64'),
+    );
+    if (!this.#labels) return;
+    this.#labels.set(label, (this.#labels.get(label) ?? 0) + 1);
+    if (label.length > LABEL_CHARACTERS || this.#labels.size > MOST_CLASSES) this.#labels = undefined;
   }
-  return counts.size * ROWS_A_CLASS <= examples.length ? counts : undefined;
+
+  /** Rows by answer where the answers are labels of classes; undefined where they are texts. */
+  classes(): ReadonlyMap<string, number> | undefined {
+    const labels = this.#labels;
+    return labels && labels.size * ROWS_A_CLASS <= this.answerLengths.length ? labels : undefined;
+  }
+
+  statistics(): Statistics {
+    const frequent = [...(this.classes() ?? [])].sort((a, b) => b[1] - a[1]).slice(0, SHOWN_CLASSES);
+    return {
+      rows: this.answerLengths.length,
+      distinctAnswers: this.#answers.size,
+      question: lengthsOf(this.questionLengths),
+      answer: lengthsOf(this.answerLengths),
+      classes: new Map(frequent),
+    };
+  }
 }
 
 /** Code points, without making a list of them. */
@@ -59,8 +73,8 @@ export function characters(text: string): number {
   return count;
 }
 
-function lengthsOf(texts: readonly string[]): Lengths {
-  const sorted = texts.map(characters).sort((a, b) => a - b);
+function lengthsOf(lengths: readonly number[]): Lengths {
+  const sorted = Float64Array.from(lengths).sort();
   if (sorted.length === 0) return { min: 0, median: 0, mean: 0, p95: 0, max: 0 };
   return {
     min: sorted[0]!,
@@ -72,7 +86,7 @@ function lengthsOf(texts: readonly string[]): Lengths {
 }
 
 /** Linear between ranks (type 7 of Hyndman and Fan 1996). */
-export function quantile(sorted: readonly number[], share: number): number {
+export function quantile(sorted: ArrayLike<number>, share: number): number {
   const at = share * (sorted.length - 1);
   const below = sorted[Math.floor(at)]!;
   return below + (at - Math.floor(at)) * (sorted[Math.ceil(at)]! - below);
