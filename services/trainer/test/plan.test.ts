@@ -227,15 +227,19 @@ describe('tuning plans', () => {
     const { model } = await mesh.registry.getModel({ name: 'rounds' });
     expect(model!.aliases).toEqual({});
 
-    const tokens = await run('tokens', { maxTokens: 600n });
-    expect(tokens).toMatchObject({ state: PlanState.FELL_SHORT });
-    expect(tokens.conclusion).toMatch(/tokens/);
-    expect(tokens.tokens).toBeLessThanOrEqual(600n);
+    // One round's tokens and not two rounds': the count is exact, so one less holds none.
+    const maxTokens = rounds.rounds[0]!.tokens;
+    const tokens = await run('tokens', { maxTokens });
+    expect(tokens).toMatchObject({ state: PlanState.FELL_SHORT, tokens: maxTokens });
+    expect(tokens.conclusion).toMatch(/the tokens are spent; the best is/);
+    const none = await run('none', { maxTokens: maxTokens - 1n });
+    expect(none).toMatchObject({ state: PlanState.FELL_SHORT, rounds: [], bestVersion: '' });
+    expect(none.conclusion).toMatch(/not begun: it would take about \d+ tokens/);
 
     const config = { ...CONFIG, epochs: 1000, batchSize: 1 };
     const time = await run('time', { maxSeconds: 4 }, { config });
     expect(time).toMatchObject({ state: PlanState.FELL_SHORT });
-    expect(time.conclusion).toMatch(/time is spent|none was begun/);
+    expect(time.conclusion).toMatch(/time is spent|not begun/);
     for (const job of await jobsOf('time')) expect(job.state).toBe(JobState.CANCELLED);
   }, 120_000);
 

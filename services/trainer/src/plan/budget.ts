@@ -19,16 +19,13 @@ export function budgetLeft(
   };
 }
 
-/** Why a first round does not fit; undefined when it does. */
+/** Why a round does not fit into what is left; undefined when it does. */
 export function tooLarge(left: Left, need: Left): string | undefined {
-  if (left.seconds <= 0) return 'the time was spent before the first round';
   if (need.seconds > left.seconds) {
     const [takes, has] = [figure(need.seconds), figure(left.seconds)];
-    return `the first round would take about ${takes} s, and ${has} s are left; none was begun`;
+    return `it would take about ${takes} s, and ${has} s are left`;
   }
-  if (need.tokens > left.tokens) {
-    const takes = Math.round(need.tokens);
-    return `the first round would take about ${takes} tokens, and ${left.tokens} are left; none was begun`;
-  }
+  if (need.tokens > left.tokens)
+    return `it would take about ${need.tokens} tokens, and ${left.tokens} are left`;
   return undefined;
 }

@@ -17,8 +17,6 @@ import { survey } from './survey.ts';
 export interface FirstRound {
   resolved: ResolvedSpec;
   round: PlanRound;
-  /** Guess at the tokens that it will train on. */
-  tokens: number;
 }
 
 /**
@@ -50,8 +48,7 @@ export async function chooseFirst(
     action: 'first',
     reason: `${asked ? 'the method was asked for' : seen.reason}; ${configured}`,
   });
-  const { rows, tokensPerRow } = seen.data;
-  return { resolved, round, tokens: rows * Math.min(tokensPerRow, config!.maxLength) * config!.epochs };
+  return { resolved, round };
 }
 
 /** A specification that can be checked before its validation set is split off: the training set stands in for it. */

@@ -21,6 +21,7 @@ import { promote } from './promote.ts';
 import { refusalOfRound } from './refusals.ts';
 import { changePlan, endPlan, readPlan, readRound, readRounds, writePlan, writeRound } from './store.ts';
 import { survey } from './survey.ts';
+import { tokensOfJob } from './tokens.ts';
 
 /** Does a stage and writes down what comes next; false where the plan waits for its job. */
 type Stage = (service: TrainerContext, row: PlanRow, signal: AbortSignal) => Promise<boolean>;
@@ -67,10 +68,13 @@ const choose: Stage = async (service, row, signal) => {
     const trainDataset = plan.preparedDataset || spec.trainDataset;
     const taskType = plan.options?.taskType || TaskType.GENERATION;
     const asked = create(JobSpecSchema, { ...spec, trainDataset });
-    const { resolved, round, tokens } = await chooseFirst(service, asked, taskType, call);
-    const why = tooLarge(left, { seconds: resolved.estimate.seconds, tokens });
-    if (why) await changePlan(service.database, row, (_em, now) => endPlan(now, 'fell_short', why));
-    else await beginRound(service, row, round, resolved);
+    const { resolved, round } = await chooseFirst(service, asked, taskType, call);
+    const { seconds } = resolved.estimate;
+    const why = tooLarge(left, { seconds, tokens: await tokensNeeded(resolved) });
+    if (why) {
+      const conclusion = `the first round was not begun: ${why}`;
+      await changePlan(service.database, row, (_em, now) => endPlan(now, 'fell_short', conclusion));
+    } else await beginRound(service, row, round, resolved);
     return true;
   }
   const next = readRound(row.next);
@@ -91,13 +95,21 @@ const choose: Stage = async (service, row, signal) => {
     }
     const { method, config, trainDataset } = next;
     const asked = create(JobSpecSchema, { ...spec, method, config: config!, trainDataset });
-    await beginRound(service, row, next, await resolveSpec(service, asked, call));
+    const resolved = await resolveSpec(service, asked, call);
+    // Its time was estimated from the rounds before; its rows may have become longer.
+    const why = tooLarge(left, { seconds: 0, tokens: await tokensNeeded(resolved) });
+    if (why) await refuseRound(service, row, next, why);
+    else await beginRound(service, row, next, resolved);
   } catch (error) {
     const refusal = refusalOfRound(error);
     if (refusal === undefined) throw error;
     await refuseRound(service, row, next, refusal);
   }
   return true;
+
+  async function tokensNeeded(resolved: ResolvedSpec): Promise<number> {
+    return Number.isFinite(left.tokens) ? tokensOfJob(service.registry, resolved.spec, call) : 0;
+  }
 };
 
 /** The round, its job and the job's place in the queue in one transaction: there is never one without the others. */

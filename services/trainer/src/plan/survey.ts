@@ -2,7 +2,7 @@ import type { CallOptions } from '@landfall/common/rpc/client.ts';
 import { Kind } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { type JobSpec, TaskType } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { TrainerContext } from '../context.ts';
-import { advise, type DataSize, memoryLimit, sizeOf } from '../domain/advise.ts';
+import { advise, memoryLimit, sizeOf } from '../domain/advise.ts';
 import { hasChatTemplate, modelConfig } from '../domain/base-model.ts';
 import { completeConfig } from '../domain/spec-defaults.ts';
 import { readRows, requireUsable } from '../domain/training-data.ts';
@@ -14,9 +14,6 @@ export interface Survey {
   method: MethodName;
   /** Why this method, for people. */
   reason: string;
-  data: DataSize;
-  /** The model has a chat template. */
-  chat: boolean;
   /** Every method with the settings advised for it, without gaps. */
   alternatives: Alternative[];
   /** Most of what is asked is Chinese. */
@@ -45,8 +42,6 @@ export async function survey(
   return {
     method: advice.method,
     reason: advice.reason,
-    data,
-    chat,
     // Completed as a job's are, so that settings that were tried are known again.
     alternatives: advice.options.map(({ method, config: advised, estimate }) => ({
       method,
