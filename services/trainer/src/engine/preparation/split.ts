@@ -69,6 +69,7 @@ export class Splitter {
       for (const { rows } of groups.sort(byOrder)) {
         // A group that would go more beyond the share than it falls short without it stays in training.
         if (chosen.size + rows.length / 2 > Math.min(due, wanted)) continue;
+        if (chosen.size + rows.length >= this.#rows) continue;
         for (const row of rows) chosen.add(row);
       }
     }
