@@ -5,8 +5,12 @@
  */
 import { Report } from './report.ts';
 
-const BENCHES: Record<string, () => Promise<{ run(report: Report, args: string[]): Promise<void> }>> = {
+/** A bench may return what its last line has beside the figures. */
+type Bench = { run(report: Report, args: string[]): Promise<unknown> };
+const BENCHES: Record<string, () => Promise<Bench>> = {
+  'make-model': () => import('./make-model.ts'),
   mesh: () => import('./mesh.ts'),
+  train: () => import('./train.ts'),
 };
 
 const [name = '', ...args] = process.argv.slice(2);
@@ -16,6 +20,5 @@ if (!load) {
   process.exitCode = 1;
 } else {
   const report = new Report(name);
-  await (await load()).run(report, args);
-  report.end();
+  report.end(((await (await load()).run(report, args)) ?? {}) as object);
 }

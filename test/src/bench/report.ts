@@ -20,10 +20,10 @@ export class Report {
     process.stdout.write(`ratio ${this.#name}.${name} ${(ours / peer).toFixed(3)} ${pair}\n`);
   }
 
-  end(): void {
-    process.stdout.write(
-      `${JSON.stringify({ bench: this.#name, figures: this.#figures, ratios: this.#ratios })}\n`,
-    );
+  /** @param more what the last line has beside figures and ratios */
+  end(more: object = {}): void {
+    const all = { bench: this.#name, ...more, figures: this.#figures, ratios: this.#ratios };
+    process.stdout.write(`${JSON.stringify(all)}\n`);
   }
 }
 
