@@ -195,7 +195,6 @@ describe('numbers', () => {
     ['trainer.v1.TrainerService/CreateJob', { spec: { ...spec, config: { batchSize: 1e6 } } }],
     ['trainer.v1.TrainerService/CreateJob', { spec: { ...spec, config: { learningRate: 'NaN' } } }],
     ['trainer.v1.TrainerService/CreateJob', { spec: { ...spec, config: { loraDropout: 1 } } }],
-    ['trainer.v1.TrainerService/CreateJob', { spec: { ...spec, method: 'METHOD_UNSPECIFIED' } }],
     ['balancer.v1.BalancerService/Deploy', { name: 'x', model: 'models:/known/1.0.0', replicas: 1e9 }],
     ['balancer.v1.BalancerService/Deploy', { name: 'x', model: 'known', replicas: 1 }],
     ['registry.v1.RegistryService/ListModels', { pageSize: -1 }],
