@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
-import { resourceExhausted } from '@landfall/common/errors/errors.ts';
+import { invalidArgument, resourceExhausted } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { Kind, type Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { PreparationOptionsSchema } from '@landfall/proto/landfall/trainer/v1/preparation_pb.js';
@@ -19,6 +19,8 @@ import { preparationReply } from './preparation-reply.ts';
 import { commitPrepared, preparationKey } from './prepared-versions.ts';
 import { Turns } from './turns.ts';
 
+/** Of the registry's names. */
+const MAX_NAME = 64;
 const DEFAULT_THRESHOLD = 0.85;
 /** Each takes a thread and the memory of its data set. */
 const turns = new Turns({ running: 2, waiting: 32 });
@@ -39,7 +41,13 @@ export async function prepare(
 ): Promise<PrepareDatasetResponse> {
   const call = { context };
   const validationName = `${raw.name}-validation`;
-  if (options.validationShare > 0) await registry.requireFree(validationName, Kind.DATASET, call);
+  if (options.validationShare > 0) {
+    if (validationName.length > MAX_NAME) {
+      const why = `${validationName} would be longer than the ${MAX_NAME} characters of a name`;
+      throw invalidArgument('dataset', `${why}; take a data set with a shorter one, or validation_share 0`);
+    }
+    await registry.requireFree(validationName, Kind.DATASET, call);
+  }
   const heldOut = await Promise.all(
     options.validationDatasets.map(async (ref, i) => {
       const version = await registry.ready(ref, Kind.DATASET, `options.validation_datasets[${i}]`, call);

@@ -68,7 +68,13 @@ export async function commitPrepared(
     datasets: [{ ref: raw.ref, digest: raw.digest, role: 'raw' }],
   });
   const draftOf = async (name: string) => {
-    const draft = await registry.draft(name, `prepare-${key}`, `prepared from ${raw.ref}`, lineage, call);
+    const draft = await registry.draft(
+      name,
+      `prepare-${key}-${name}`,
+      `prepared from ${raw.ref}`,
+      lineage,
+      call,
+    );
     return registry.version(refOf(draft), 'dataset', call);
   };
   const training = await draftOf(raw.name);
@@ -85,7 +91,13 @@ export async function commitPrepared(
     }
     const content = Buffer.from(`${JSON.stringify(figures, undefined, 1)}\n`);
     await registry.upload(draft, { path: REPLY_FILE, content }, call);
-    await registry.commit(draft, `prepare-commit-${key}`, { rows: Number(rows) }, lineage, call);
+    await registry.commit(
+      draft,
+      `prepare-commit-${key}-${draft.name}`,
+      { rows: Number(rows) },
+      lineage,
+      call,
+    );
   };
   if (validation && validation.digest === '') await commit(validation, VALIDATION_FILE, reply.validationRows);
   await commit(training, TRAINING_FILE, reply.rowsOut - reply.validationRows);
