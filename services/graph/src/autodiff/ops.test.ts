@@ -1,232 +1,353 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { Tensor as OrtTensor } from 'onnxruntime-node';
-import { expect, test } from 'vitest';
-import { createSession } from '../onnx/session.ts';
+import { afterAll, describe, expect, test } from 'vitest';
+import { checkGradient, type GradientCase, rulesOf } from '../../test/gradient-check.ts';
+import { between, generator, testSeed } from '../../test/random.ts';
+import { SMALL } from '../../test/random-model.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { readSafetensorsHeader, writeSafetensors } from '../checkpoint/safetensors.ts';
+import { readModelConfig } from '../models/config.ts';
+import { keepMask } from '../training/dropout.ts';
+import { FrozenWeights, int8Linear, nf4Linear } from '../training/frozen-linear.ts';
+import { loraAdapter, loraNames } from '../training/lora.ts';
+import { packedAttention } from '../training/packed-attention.ts';
+import { packSequences } from '../training/packing.ts';
+import { prefixEncoder, prefixShapes } from '../training/prefix.ts';
+import { chunkBounds, frozenHeadLoss } from './head-loss.ts';
 import * as ops from './ops.ts';
 import { Tape, type Tensor } from './tape.ts';
 
-const seed = Number(process.env.LANDFALL_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
-process.stdout.write(`gradient checks: LANDFALL_TEST_SEED=${seed}\n`);
+const random = generator(testSeed('gradient checks'));
+const folder = mkdtempSync(join(tmpdir(), 'landfall-gradients-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** mulberry32 */
-function generator(state: number): () => number {
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-type Build = (tape: Tape, inputs: Tensor[], ints: Record<string, { name: string }>) => Tensor;
-interface Case {
-  /** Shapes of the inputs whose gradients are checked. */
-  shapes: number[][];
-  ints?: Record<string, number[]>;
-  build: Build;
-}
-
-const size = (shape: readonly number[]) => shape.reduce((product, n) => product * n, 1);
-
-/** Number of values that an operation gives out. */
-async function outputSize({ shapes, ints = {}, build }: Case): Promise<number> {
-  const tape = new Tape();
-  const { graph } = tape;
-  const inputs = shapes.map((shape, i) =>
-    tape.constant(graph.weight(`x${i}`, shape, new Float32Array(size(shape)))),
-  );
-  const indices = Object.fromEntries(
-    Object.entries(ints).map(([name, values]) => [name, graph.ints(values)]),
-  );
-  graph.output(build(tape, inputs, indices), 'y');
-  const session = await createSession(graph.serialize(), new Map(), { threads: 1 });
-  const { y } = await session.run({});
-  await session.release();
-  return y!.size;
-}
-
-/**
- * Compares the written backward pass with central differences of the forward pass. The loss is a fixed random
- * combination of the output's values, so every one of them is looked at.
- */
-async function check({ shapes, ints = {}, build }: Case, random: () => number): Promise<number> {
-  const tape = new Tape();
-  const { graph } = tape;
-  const parameters = shapes.map((shape, i) => tape.parameter(graph.input(`x${i}`, 'float32', shape)));
-  const indices = Object.fromEntries(
-    Object.entries(ints).map(([name, values]) => [name, graph.input(name, 'int64', [values.length])]),
-  );
-  const y = build(tape, parameters, indices);
-  const flat = graph.node('Reshape', [y, graph.ints([-1])]);
-  const weights = graph.input('weights', 'float32', ['W']);
-  const loss = tape.record(
-    graph.node('ReduceSum', [graph.node('Mul', [flat, weights])], { keepdims: { int: 0 } }),
-    [y],
-    (dy) => [graph.node('Reshape', [graph.node('Mul', [weights, dy]), graph.node('Shape', [y])])],
-  );
-  graph.output(flat, 'y');
-  graph.output(loss, 'loss');
-  for (const [i, gradient] of tape.gradients(loss, parameters).entries()) graph.output(gradient, `g${i}`);
-  const session = await createSession(graph.serialize(), new Map(), { threads: 1 });
-
-  const values = shapes.map((shape) => Float32Array.from({ length: size(shape) }, () => 2 * random() - 1));
-  const feeds = (mix: Float32Array) => ({
-    ...Object.fromEntries(values.map((data, i) => [`x${i}`, new OrtTensor('float32', data, shapes[i]!)])),
-    ...Object.fromEntries(
-      Object.entries(ints).map(([name, list]) => [
-        name,
-        new OrtTensor('int64', BigInt64Array.from(list.map(BigInt)), [list.length]),
-      ]),
-    ),
-    weights: new OrtTensor('float32', mix, [mix.length]),
-  });
-  const mix = Float32Array.from(
-    { length: await outputSize({ shapes, ints, build }) },
-    () => 2 * random() - 1,
-  );
-  const outputs = await session.run(feeds(mix));
-  // Summed here in double precision: the difference of two nearby losses must not drown in rounding.
-  const lossAt = async () => {
-    const y = (await session.run(feeds(mix), ['y'])).y!.data as Float32Array;
-    return y.reduce((sum, value, i) => sum + value * mix[i]!, 0);
-  };
-  let worst = 0;
-  const step = 1 / 128;
-  for (const [i, data] of values.entries()) {
-    const gradient = outputs[`g${i}`]!.data as Float32Array;
-    expect(gradient.length).toBe(data.length);
-    for (let k = 0; k < data.length; k++) {
-      const before = data[k]!;
-      data[k] = before + step;
-      const above = await lossAt();
-      data[k] = before - step;
-      const below = await lossAt();
-      data[k] = before;
-      const numeric = (above - below) / (2 * step);
-      worst = Math.max(worst, Math.abs(numeric - gradient[k]!) / (1 + Math.abs(numeric)));
-    }
-  }
-  await session.release();
-  return worst;
-}
-
-const random = generator(seed);
-const dim = (low: number, high: number) => low + Math.floor(random() * (high - low + 1));
-const [n, k, m] = [dim(1, 4), dim(2, 5), dim(2, 4)];
+const normal = (length: number) => Float32Array.from({ length }, () => 2 * random() - 1);
 const rows = (count: number, below: number) =>
-  Array.from({ length: count }, () => Math.floor(random() * below));
+  Array.from({ length: count }, () => between(random, 0, below - 1));
 
-const CASES: Record<string, Case> = {
-  add: {
-    shapes: [
-      [n, k],
-      [n, k],
-    ],
-    build: (tape, [a, b]) => ops.add(tape, a!, b!),
+/** Each with other sizes every time it is asked. N rows, K inputs, M outputs. */
+const CASES: Record<string, (n: number, k: number, m: number) => GradientCase> = {
+  add: (n, k) => ({ shapes: pair([n, k]), build: (tape, [a, b]) => ops.add(tape, a!, b!) }),
+  'add of a value to itself': (n, k) => ({ shapes: [[n, k]], build: (tape, [a]) => ops.add(tape, a!, a!) }),
+  multiply: (n, k) => ({ shapes: pair([n, k]), build: (tape, [a, b]) => ops.multiply(tape, a!, b!) }),
+  'multiply by what dropout keeps': (n, k) => {
+    const mask = keepMask(n * k, 0.6, between(random, 0, 1e6));
+    return {
+      shapes: [[n, k]],
+      build: (tape, [x]) => {
+        const kept = tape.graph.node('Cast', [tape.graph.input('keep', 'uint8', [n, k])], { to: { int: 1 } });
+        const scaled = tape.graph.node('Mul', [kept, tape.graph.float(1 / 0.6)]);
+        return ops.multiply(tape, x!, tape.constant(scaled));
+      },
+      feeds: () => ({ keep: new OrtTensor('uint8', mask, [n, k]) }),
+    };
   },
-  'add of a value to itself': { shapes: [[n, k]], build: (tape, [a]) => ops.add(tape, a!, a!) },
-  multiply: {
-    shapes: [
-      [n, k],
-      [n, k],
-    ],
-    build: (tape, [a, b]) => ops.multiply(tape, a!, b!),
-  },
-  linear: {
+  linear: (n, k, m) => ({
     shapes: [
       [n, k],
       [m, k],
     ],
     build: (tape, [x, w]) => ops.linear(tape, x!, w!),
-  },
-  'linear with bias and factor': {
+  }),
+  'linear with bias': (n, k, m) => ({
     shapes: [[n, k], [m, k], [m]],
     build: (tape, [x, w, b]) => ops.linear(tape, x!, w!, b),
-  },
-  'linear with factor': {
+  }),
+  'linear with factor': (n, k, m) => ({
     shapes: [
       [n, k],
       [m, k],
     ],
     build: (tape, [x, w]) => ops.linear(tape, x!, w!, undefined, 1.7),
+  }),
+  'linear of a frozen weight and of a frozen input': (n, k, m) => {
+    const [weight, input] = [normal(m * k), normal(n * m)];
+    return {
+      shapes: [
+        [n, k],
+        [k, m],
+      ],
+      build: (tape, [x, w]) => {
+        const y = ops.linear(tape, x!, tape.constant(tape.graph.weight('w', [m, k], weight)));
+        const fixed = tape.constant(tape.graph.weight('x', [n, m], input));
+        return ops.linear(tape, ops.add(tape, y, fixed), w!);
+      },
+    };
   },
-  'embedding, rows repeated': {
+  'embedding, rows repeated': (_, k, m) => ({
     shapes: [[m, k]],
     ints: { ids: rows(6, m) },
     build: (tape, [table], { ids }) => ops.embedding(tape, table!, ids!),
-  },
-  selectRows: {
-    shapes: [[5, k]],
-    ints: { rows: [3, 0, 4] },
+  }),
+  selectRows: (n, k) => ({
+    shapes: [[n + 3, k]],
+    ints: { rows: [n + 2, 0, n] },
     build: (tape, [x], ints) => ops.selectRows(tape, x!, ints.rows!),
-  },
-  rmsNorm: { shapes: [[n, k], [k]], build: (tape, [x, w]) => ops.rmsNorm(tape, x!, w!, 1e-5) },
-  'rmsNorm over heads': {
-    shapes: [[n, 2, k], [k]],
-    build: (tape, [x, w]) => ops.rmsNorm(tape, x!, w!, 1e-5),
-  },
-  swiglu: {
-    shapes: [
-      [n, k],
-      [n, k],
-    ],
-    build: (tape, [gate, up]) => ops.swiglu(tape, gate!, up!),
-  },
-  matmul: {
+  }),
+  rmsNorm: (n, k) => ({ shapes: [[n, k], [k]], build: (tape, [x, w]) => ops.rmsNorm(tape, x!, w!, 0.1) }),
+  'rmsNorm over heads': (n, k, m) => ({
+    shapes: [[n, m, k], [k]],
+    build: (tape, [x, w]) => ops.rmsNorm(tape, x!, w!, 0.1),
+  }),
+  swiglu: (n, k) => ({ shapes: pair([n, k]), build: (tape, [gate, up]) => ops.swiglu(tape, gate!, up!) }),
+  tanh: (n, k) => ({ shapes: [[n, k]], build: (tape, [x]) => ops.tanh(tape, x!) }),
+  matmul: (n, k, m) => ({
     shapes: [
       [2, n, k],
       [2, k, m],
     ],
     build: (tape, [a, b]) => ops.matmul(tape, a!, b!, { alpha: 0.3 }),
-  },
-  'matmul, second transposed': {
+  }),
+  'matmul, second transposed': (n, k, m) => ({
     shapes: [
       [2, n, k],
       [2, m, k],
     ],
     build: (tape, [a, b]) => ops.matmul(tape, a!, b!, { transB: true, alpha: 1.3 }),
+  }),
+  maskedSoftmax: (n, k) => {
+    // The first of each row is seen: a row that sees nothing does not occur.
+    const mask = Float32Array.from({ length: n * k }, (_, i) => (i % k > 0 && random() < 0.3 ? -1e9 : 0));
+    return {
+      shapes: [[2, n, k]],
+      build: (tape, [x]) => ops.maskedSoftmax(tape, x!, tape.graph.weight('mask', [n, k], mask)),
+    };
   },
-  maskedSoftmax: {
-    shapes: [[2, n, k]],
-    build: (tape, [x]) => ops.maskedSoftmax(tape, x!, tape.graph.float(0)),
-  },
-  reshape: { shapes: [[n, 6]], build: (tape, [x]) => ops.reshape(tape, x!, tape.graph.ints([-1, 3])) },
-  transpose: { shapes: [[n, k, m]], build: (tape, [x]) => ops.transpose(tape, x!, [1, 2, 0]) },
-  concat: {
+  reshape: (n) => ({
+    shapes: [[n, 6]],
+    build: (tape, [x]) => ops.reshape(tape, x!, tape.graph.ints([-1, 3])),
+  }),
+  transpose: (n, k, m) => ({
+    shapes: [[n, k, m]],
+    build: (tape, [x]) => ops.transpose(tape, x!, [1, 2, 0]),
+  }),
+  concat: (n, k, m) => ({
     shapes: [
       [2, n, m],
       [2, k, m],
     ],
     build: (tape, [x, y]) => ops.concat(tape, x!, y!, 1, tape.graph.ints([n, k])),
+  }),
+  sliceOne: (n, k, m) => {
+    const index = between(random, 0, m - 1);
+    return { shapes: [[m, n, k]], build: (tape, [x]) => ops.sliceOne(tape, x!, index, m) };
   },
-  crossEntropy: {
-    shapes: [[4, m]],
-    ints: { labels: rows(4, m) },
+  'sliceOne, the first and the last': (n, k, m) => ({
+    shapes: [[m, n, k]],
+    build: (tape, [x]) => ops.multiply(tape, ops.sliceOne(tape, x!, 0, m), ops.sliceOne(tape, x!, m - 1, m)),
+  }),
+  expandFirst: (n, k, m) => ({
+    shapes: [[1, n, k]],
+    ints: { shape: [m, n, k] },
+    build: (tape, [x], { shape }) => ops.expandFirst(tape, x!, shape!),
+  }),
+  crossEntropy: (n, _, m) => ({
+    shapes: [[n, m]],
+    ints: { labels: rows(n, m) },
     build: (tape, [logits], { labels }) => ops.crossEntropy(tape, logits!, labels!),
+  }),
+  'frozenHeadLoss of few rows': (n, k, m) => headLoss(n, k, m),
+  // Full parts, the last of them short, none empty but one.
+  'frozenHeadLoss in parts': () => headLoss(between(random, 129, 300), 2, 3),
+  rotate: (n) => {
+    const angles = normal(n * 2).map((x) => 3 * x);
+    return {
+      shapes: [[n, 8]],
+      build: (tape, [x]) => {
+        const table = (of: (angle: number) => number, name: string) =>
+          tape.graph.weight(name, [1, n, 2], angles.map(of));
+        const sinBack = table((a) => -Math.sin(a), 'back');
+        const rotation = { cos: table(Math.cos, 'cos'), sin: table(Math.sin, 'sin'), sinBack };
+        return ops.rotate(tape, x!, rotation, 2);
+      },
+    };
   },
-  rotate: {
-    shapes: [[3, 8]],
-    build: (tape, [x]) => {
-      const angles = Array.from({ length: 6 }, () => random() * 6);
-      const table = (of: (angle: number) => number, name: string) =>
-        tape.graph.weight(name, [1, 3, 2], Float32Array.from(angles, of));
-      const rotation = {
-        cos: table(Math.cos, 'cos'),
-        sin: table(Math.sin, 'sin'),
-        sinBack: table((a) => -Math.sin(a), 'back'),
-      };
-      return ops.rotate(tape, x!, rotation, 2);
+  'a part that is computed again': (n, k) => ({
+    shapes: [[n, k], [k, k], [k]],
+    build: (tape, [x, w, norm]) => {
+      const part = (of: Tensor) =>
+        ops.add(tape, of, ops.tanh(tape, ops.linear(tape, ops.rmsNorm(tape, of, norm!, 0.1), w!)));
+      // Twice, with the same weights in both.
+      return tape.checkpoint(tape.checkpoint(x!, part), part);
     },
+  }),
+  'a part that is computed again, of an input that does not train': (n, k) => {
+    const input = normal(n * k);
+    return {
+      shapes: [[k, k]],
+      build: (tape, [w]) =>
+        tape.checkpoint(tape.constant(tape.graph.weight('x', [n, k], input)), (x) =>
+          ops.tanh(tape, ops.linear(tape, x, w!)),
+        ),
+    };
   },
+  'a linear layer in NF4': (n, k, m) => {
+    // Sizes whose last block of 64 is short, odd ones too.
+    const inputs = 8 * k + (n % 2);
+    const shape = [m, inputs] as const;
+    const frozen = frozenWeights(shape);
+    frozen.addNf4('w', shape);
+    return {
+      shapes: [[n, inputs], [m]],
+      build: (tape, [x, bias]) => nf4Linear(tape, new Map([['w', [...shape]]]))('w', x!, bias!),
+      feeds: () => frozen.feeds,
+    };
+  },
+  'a linear layer with an INT8 forward pass': (n, k, m) => {
+    const frozen = frozenWeights([m, k]);
+    const exact = (tape: Tape) => tape.constant(tape.graph.weight('w.weight', [m, k], frozen.data));
+    return {
+      shapes: [[n, k], [m]],
+      build: (tape, [x, bias]) =>
+        int8Linear(tape, new Map([['w', [m, k]]]), frozen, () => exact(tape))('w', x!, bias!),
+      // The rounding is passed straight through: the gradient is that of the product without it.
+      differentiable: (tape, [x, bias]) => ops.linear(tape, x!, exact(tape), bias),
+    };
+  },
+  'attention over packed sequences, heads shared, with a window': () => attention(2),
+  'attention over packed sequences, after a prefix': () => attention(undefined, 3),
+  'a LoRA adapter with dropout': (n, k) => lora(n, k),
+  'a prefix': () => prefix(false),
+  'a prefix of a projection': () => prefix(true),
 };
 
-test.each(Object.keys(CASES))('gradient of %s agrees with central differences', async (name) => {
-  expect(await check(CASES[name]!, random)).toBeLessThan(2e-3);
+function pair(shape: number[]): number[][] {
+  return [shape, shape];
+}
+
+function headLoss(n: number, k: number, m: number): GradientCase {
+  const weight = normal(m * k);
+  return {
+    shapes: [[n, k]],
+    ints: { labels: rows(n, m), bounds: [...chunkBounds(n)].map(Number) },
+    build: (tape, [x], { labels, bounds }) =>
+      frozenHeadLoss(tape, x!, tape.graph.weight('w', [m, k], weight), labels!, bounds!),
+  };
+}
+
+/** Frozen weights of a checkpoint with one linear layer. */
+function frozenWeights(shape: readonly [number, number]): FrozenWeights & { data: Float32Array } {
+  const data = normal(shape[0] * shape[1]);
+  const file = join(folder, `frozen-${between(random, 0, 1e9)}.safetensors`);
+  writeSafetensors(file, new Map([['w.weight', { shape: [...shape], data }]]));
+  const tensors = new Map(
+    [...readSafetensorsHeader(file).tensors].map(([name, entry]) => [name, { ...entry, file }]),
+  );
+  const checkpoint: Checkpoint = { folder, config: readModelConfig(SMALL), tensors };
+  return Object.assign(new FrozenWeights(checkpoint), { data });
+}
+
+function attention(window: number | undefined, prefixTokens = 0): GradientCase {
+  const config = { ...readModelConfig({ ...SMALL, head_dim: 4 }), heads: 4, keyValueHeads: 2 };
+  const sequences = [3, 1, between(random, 2, 4)].map((n) => ({ ids: rows(n, 9), labels: rows(n, 9) }));
+  const batch = packSequences(sequences, window, prefixTokens);
+  const { tokens, longest } = batch;
+  const floats = {
+    slot_mask: new OrtTensor('float32', batch.slotMask, [3 * longest, 1]),
+    mask: new OrtTensor('float32', batch.mask, [3, 1, 1, longest, prefixTokens + longest]),
+  };
+  const shape = [3, 2, prefixTokens, 4];
+  return {
+    shapes: [[tokens, 16], [tokens, 8], [tokens, 8], ...(prefixTokens > 0 ? pair(shape) : [])],
+    ints: {
+      slotRows: [...batch.slotRows].map(Number),
+      rowSlots: [...batch.rowSlots].map(Number),
+      slotShape: [3, longest, -1, 4],
+    },
+    build: (tape, [q, k, v, keys, values], { slotRows, rowSlots, slotShape }) => {
+      const layout = {
+        slotRows: slotRows!,
+        rowSlots: rowSlots!,
+        slotShape: slotShape!,
+        slotMask: tape.graph.input('slot_mask', 'float32', [3 * longest, 1]),
+        mask: tape.graph.input('mask', 'float32', [3, 1, 1, longest, prefixTokens + longest]),
+      };
+      const before = keys && { tokens: prefixTokens, layer: () => ({ keys, values: values! }) };
+      return packedAttention(tape, config, layout, before).attend(0, q!, k!, v!);
+    },
+    feeds: () => floats,
+    step: 1 / 64,
+  };
+}
+
+function lora(n: number, r: number): GradientCase {
+  const config = readModelConfig(SMALL);
+  const module = 'model.layers.1.self_attn.k_proj';
+  const { a, b } = loraNames(module);
+  const mask = keepMask(n * 32, 0.7, between(random, 0, 1e6));
+  const options = { r, loraAlpha: 5, targetModules: ['k_proj'], useRslora: true };
+  return {
+    shapes: [
+      [n, 32],
+      [n, 16],
+      [r, 32],
+      [16, r],
+    ],
+    build: (tape, [x, y, first, second]) => {
+      const parameter = (name: string) => ({ [a]: first!, [b]: second! })[name]!;
+      const kept = () =>
+        tape.graph.node('Cast', [tape.graph.input('keep', 'uint8', [n, 32])], { to: { int: 1 } });
+      return loraAdapter(tape, config, options, parameter, kept)(module, x!, y!);
+    },
+    feeds: () => ({ keep: new OrtTensor('uint8', mask, [n, 32]) }),
+  };
+}
+
+function prefix(prefixProjection: boolean): GradientCase {
+  const config = { ...readModelConfig({ ...SMALL, head_dim: 4 }), keyValueHeads: 1 };
+  const options = { numVirtualTokens: between(random, 1, 3), prefixProjection, encoderHiddenSize: 5 };
+  const shapes = prefixShapes(config, options);
+  return {
+    shapes: [...shapes.values()],
+    ints: { batch: [2] },
+    build: (tape, inputs, { batch }) => {
+      const parameters = new Map([...shapes.keys()].map((name, i) => [name, inputs[i]!]));
+      const layerOf = prefixEncoder(tape, config, options, (name) => parameters.get(name)!, batch!);
+      // All of what the two layers are given.
+      const [first, second] = [layerOf(0), layerOf(1)];
+      const product = ops.multiply(tape, first.keys, second.values);
+      return ops.add(tape, product, ops.multiply(tape, first.values, second.keys));
+    },
+  };
+}
+
+const sized = (name: string) =>
+  CASES[name]!(between(random, 1, 4), between(random, 2, 5), between(random, 2, 4));
+
+describe('gradients agree with central differences', () => {
+  test.each(Object.keys(CASES))('%s', async (name) => {
+    for (let round = 0; round < 3; round++) {
+      const check = sized(name);
+      expect(await checkGradient(check, random)).toBeLessThan(2e-3);
+    }
+  });
+});
+
+/** Every place where the sources record a gradient rule, as `file:line`. */
+function recordedRules(): string[] {
+  const sources = join(import.meta.dirname, '..');
+  return readdirSync(sources, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .flatMap((file) =>
+      readFileSync(join(sources, file), 'utf8')
+        .split('\n')
+        .flatMap((line, i) => (/\.record\($|\.record\(\w/.test(line) ? [`${basename(file)}:${i + 1}`] : [])),
+    );
+}
+
+test('every gradient rule of the sources is checked', () => {
+  const used = new Set(Object.keys(CASES).flatMap((name) => [...rulesOf(sized(name))]));
+  const rules = recordedRules();
+  expect(rules.length).toBeGreaterThanOrEqual(22);
+  expect(rules.filter((site) => !used.has(site))).toEqual([]);
 });
 
 test('a loss that does not reach a parameter is an error, not a zero', () => {
   const tape = new Tape();
-  const used = tape.parameter(tape.graph.input('a', 'float32', [1]));
+  const reached = tape.parameter(tape.graph.input('a', 'float32', [1]));
   const unused = tape.parameter(tape.graph.input('b', 'float32', [1]));
-  const loss = ops.add(tape, used, used);
+  const loss = ops.add(tape, reached, reached);
   expect(() => tape.gradients(loss, [unused])).toThrow('does not depend on b');
 });

@@ -104,7 +104,8 @@ export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, numb
   };
   return (module, x, bias) => {
     const [outputs, inputs] = modules.get(module)!;
-    const { packed, maxima } = parts(module, outputs * inputs);
+    const size = outputs * inputs;
+    const { packed, maxima } = parts(module, size);
     const product = graph.node('ms.MatMulBnb4', [x, packed, maxima], {
       K: { int: inputs },
       N: { int: outputs },
@@ -117,16 +118,29 @@ export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, numb
       bias?.needsGrad ? graph.node('ReduceSum', [dy, graph.ints([0])], { keepdims: { int: 0 } }) : undefined,
     ]);
 
+    /** The last block filled up, where it is short; two values a byte. */
+    function filled(bytes: Value): Value {
+      const missing = (Math.ceil(size / NF4_BLOCK) * NF4_BLOCK) / 2 - Math.ceil(size / 2);
+      return missing === 0 ? bytes : graph.node('Pad', [bytes, graph.ints([0, missing])]);
+    }
+
+    /** What the last block was filled up with is taken away. */
+    function emptied(blocks: Value): Value {
+      if (size % NF4_BLOCK === 0) return blocks;
+      const flat = graph.node('Reshape', [blocks, graph.ints([-1])]);
+      return graph.node('Slice', [flat, graph.ints([0]), graph.ints([size])]);
+    }
+
     /** Not before the gradient is there: the runtime would unpack every layer at the start. */
     function unpack(dy: Value): Value {
       const rowCount = graph.node('Slice', [graph.node('Shape', [dy]), graph.ints([0]), graph.ints([1])]);
       const begin = graph.node('Mul', [rowCount, graph.ints([0])]);
-      const late = graph.node('Slice', [packed, begin, graph.ints([Math.ceil((outputs * inputs) / 2)])]);
+      const late = graph.node('Slice', [packed, begin, graph.ints([Math.ceil(size / 2)])]);
       const indices = graph.node('Cast', [late], INT32);
-      const values = graph.node('Gather', [table, indices], rows);
+      const values = graph.node('Gather', [table, filled(indices)], rows);
       const blocks = graph.node('Reshape', [values, graph.ints([-1, NF4_BLOCK])]);
       const scaled = graph.node('Mul', [blocks, graph.node('Unsqueeze', [maxima, graph.ints([1])])]);
-      return graph.node('Reshape', [scaled, graph.ints([outputs, inputs])]);
+      return graph.node('Reshape', [emptied(scaled), graph.ints([outputs, inputs])]);
     }
   };
 }
