@@ -123,6 +123,18 @@ describe('the next step', () => {
       { targetModules: ['all-linear'] },
     ],
     [
+      'trains longer where the loss came to rest after few passes',
+      { losses: settled(4, 2), settings: { epochs: 2, targetModules: ['q_proj'] } },
+      'more_epochs',
+      { epochs: 10, targetModules: ['q_proj'] },
+    ],
+    [
+      'sees a noisy loss fall',
+      { losses: [10, 9.8, 8.7, 8.9, 8, 8.2, 7.4, 7.7, 7.3, 7.6], settings: { epochs: 12 } },
+      'more_epochs',
+      { epochs: 24 },
+    ],
+    [
       'takes a higher rank where all are targeted, at the same scale',
       { losses: settled(4, 2), settings: { rank: 1, loraAlpha: 2 } },
       'higher_rank',

@@ -58,8 +58,8 @@ export function diagnose({ losses, evaluationLosses, failure }: RoundEvidence): 
     return { finding: 'hardly learning', text: `the training loss hardly moved (${span})` };
   }
   // A rate that goes to zero flattens every curve's end, so halves of the last half are compared.
-  const before = windows.at(-3) ?? first;
-  if (windows.length === 1 || last < before * FALLING) {
+  const half = means(losses.slice(Math.floor(losses.length / 2)), 2);
+  if (windows.length === 1 || half.at(-1)! < half[0]! * FALLING) {
     return { finding: 'still falling', text: `the training loss was still falling (${span})` };
   }
   return { finding: 'plateau', text: `the training loss had come to rest (${span})` };

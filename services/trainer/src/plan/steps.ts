@@ -229,5 +229,9 @@ const MOVES: Record<Finding | 'gates', readonly Move[]> = {
 
 /** Steps from a round's settings, best chance first; repeats are not yet left out. */
 export function stepsFrom(finding: Finding | 'gates', from: Settings, situation: Situation): Step[] {
-  return MOVES[finding].flatMap((move) => move(from, situation));
+  const usual = advised(from, situation)?.config.epochs ?? 0;
+  // A curve comes to rest where its rate goes to zero; after a few passes that tells nothing of what more would do.
+  const brief = finding === 'plateau' && from.config.epochs * 2 <= usual;
+  const moves = brief ? [moreEpochs, ...MOVES[finding]] : MOVES[finding];
+  return moves.flatMap((move) => move(from, situation));
 }
