@@ -44,6 +44,8 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   for (const file of ['tokenizer.json', 'tokenizer_config.json']) {
     if (!existsSync(path.join(folder, file))) throw new Error(`the model folder has no ${file}`);
   }
+  for (const file of ['tokenizer_config.json', 'generation_config.json', 'config.json'])
+    checkJson(folder, file);
   env.allowRemoteModels = false;
   env.useFSCache = false;
   const tokenizer = await AutoTokenizer.from_pretrained(path.resolve(folder), { local_files_only: true });
@@ -73,6 +75,17 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     endTokens: endTokens(folder, tokenizer),
     specialTokens,
   };
+}
+
+/** transformers.js' own error for a broken file would not name it. */
+function checkJson(folder: string, name: string): void {
+  const file = path.join(folder, name);
+  if (!existsSync(file)) return;
+  try {
+    JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    throw new Error(`${name} is not JSON`);
+  }
 }
 
 /** Finds the first character of each of these strings; a look-ahead, so that overlapping ones are found too. */

@@ -1,5 +1,5 @@
 import { totalmem } from 'node:os';
-import { float32Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import { type Checkpoint, float32Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
 import { cudaUnavailable, type Provider } from '@landfall/graph/onnx/provider.ts';
 import { parameterCounts } from '@landfall/graph/training/methods.ts';
@@ -9,6 +9,7 @@ import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
 import type { Sequence } from '../data/encode.ts';
 import { batchesOfStep, epochAt, type Plan, stepsPerEpoch, templateOf, totalSteps } from '../data/sampler.ts';
 import { randomOf } from '../random.ts';
+import { brokenWeight } from './broken-weights.ts';
 import { CheckpointStore, type TrainingState } from './checkpoint.ts';
 import { isDiskFull, TrainingError } from './errors.ts';
 import { initialParameters } from './initial.ts';
@@ -55,7 +56,7 @@ export async function runTraining(
   };
   const steps = totalSteps(plan);
   const provider = await chooseProvider(task, report);
-  const { graph, initial } = await openGraph(task, longest([...rows, looked]), provider);
+  const { graph, initial, broken } = await openGraph(task, longest([...rows, looked]), provider);
   try {
     const store = new CheckpointStore(task.checkpointFolder, fingerprint(task));
     const state = (await store.latest()) ?? initial();
@@ -123,7 +124,7 @@ export async function runTraining(
       });
       const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
-        throw diverged(state.step + 1, learningRate, loss);
+        throw (state.step === 0 && broken()) || diverged(state.step + 1, learningRate, loss);
       state.step++;
       const tokens = tokensOf(sequences);
       trainedTokens += tokens;
@@ -224,20 +225,36 @@ async function openGraph(task: TrainingTask, maxLength: number, provider: Provid
     });
     const initial = (): TrainingState => ({
       step: 0,
-      parameters: initialParameters(
-        checkpoint,
-        task.spec,
-        randomOf(task.seed, 'adapter'),
-        task.adapterFolder,
-      ),
+      parameters: beginning(checkpoint, task),
       adam: { step: 0, first: new Map(), second: new Map() },
       history: [],
       looks: [],
     });
-    return { graph, initial };
+    /** Why the first step came to nothing, where the base itself is the reason. */
+    const broken = () => {
+      const name = brokenWeight(checkpoint);
+      return name === undefined
+        ? undefined
+        : new TrainingError(
+            'model',
+            `the base can't be trained: tensor ${name} holds a value that is not a finite number`,
+          );
+    };
+    return { graph, initial, broken };
   } catch (error) {
     if (error instanceof CheckpointError)
       throw new TrainingError('model', `the base can't be trained: ${error.message}`);
+    throw error;
+  }
+}
+
+/** @throws TrainingError for an earlier adapter that can't be gone on from */
+function beginning(checkpoint: Checkpoint, { spec, seed, adapterFolder }: TrainingTask) {
+  try {
+    return initialParameters(checkpoint, spec, randomOf(seed, 'adapter'), adapterFolder);
+  } catch (error) {
+    if (error instanceof CheckpointError)
+      throw new TrainingError('model', `training can't begin with these weights: ${error.message}`);
     throw error;
   }
 }
