@@ -1,0 +1,254 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  JobSchema,
+  type JobSpec,
+  JobSpecSchema,
+  JobState,
+  Method,
+  TrainingConfigSchema,
+} from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import {
+  CompareVersionsResponseSchema,
+  EvaluateResponseSchema,
+  ListJobsResponseSchema,
+  RecommendMethodResponseSchema,
+} from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
+import {
+  type Command,
+  enumOf,
+  listOf,
+  numberOf,
+  type Options,
+  reference,
+  type Session,
+  textOf,
+  UsageError,
+} from '../command.ts';
+import { followJob } from '../follow.ts';
+import { duration, member, table } from '../render.ts';
+
+/** Options of a training, shared by `train` and `plan create`. */
+export const trainingOptions: Options = {
+  base: { type: 'string' },
+  data: { type: 'string' },
+  validation: { type: 'string' },
+  method: { type: 'string' },
+  from: { type: 'string' },
+  replay: { type: 'string', multiple: true },
+  rank: { type: 'string' },
+  targets: { type: 'string', multiple: true },
+  epochs: { type: 'string' },
+  rate: { type: 'string' },
+  batch: { type: 'string' },
+  'max-length': { type: 'string' },
+  seed: { type: 'string' },
+  template: { type: 'string', multiple: true },
+  safety: { type: 'boolean' },
+};
+export const trainingMeaning: Record<string, string> = {
+  base: 'base model (required)',
+  data: 'data set to train on (required)',
+  validation: 'data set to evaluate on',
+  method: 'lora, qlora, frozen, full or ptuning_v2; without it the advised one',
+  from: 'tuned version to go on from',
+  replay: 'earlier data set of which rows are mixed in; may be repeated',
+  rank: "LoRA's rank",
+  targets: 'modules with adapters, such as q_proj,v_proj or all-linear',
+  epochs: 'times through the data',
+  rate: 'highest learning rate',
+  batch: 'rows of a step',
+  'max-length': 'longest sequence in tokens',
+  seed: 'decides order, dropout and first weights',
+  template: 'wording with {question}, or chat; may be repeated',
+  safety: 'also run the safety set',
+};
+
+/** The specification that options ask for; what they leave open the trainer fills in. */
+export async function specOf(session: Session, outputModel: string): Promise<JobSpec> {
+  const { values } = session;
+  for (const name of ['base', 'data']) if (!values[name]) throw new UsageError(`--${name} is missing`);
+  const refs = (name: string) => Promise.all(listOf(values, name).map((ref) => reference(session, ref)));
+  const replay = await refs('replay');
+  const validation = await reference(session, textOf(values, 'validation'));
+  const config = create(TrainingConfigSchema, {
+    rank: numberOf(values, 'rank') ?? 0,
+    epochs: numberOf(values, 'epochs') ?? 0,
+    learningRate: numberOf(values, 'rate') ?? 0,
+    batchSize: numberOf(values, 'batch') ?? 0,
+    maxLength: numberOf(values, 'max-length') ?? 0,
+    seed: BigInt(numberOf(values, 'seed') ?? 0),
+    targetModules: listOf(values, 'targets'),
+    instructionTemplates: (values.template ?? []) as string[],
+  });
+  return create(JobSpecSchema, {
+    outputModel,
+    config,
+    baseModel: await reference(session, textOf(values, 'base')),
+    trainDataset: await reference(session, textOf(values, 'data')),
+    method: values.method ? enumOf(Method, textOf(values, 'method'), '--method') : Method.UNSPECIFIED,
+    fromVersion: await reference(session, textOf(values, 'from')),
+    ...(replay.length > 0 ? { replay: { datasets: replay } } : {}),
+    ...(validation || values.safety
+      ? {
+          evaluation: { dataset: validation, includeBase: validation !== '', safety: values.safety === true },
+        }
+      : {}),
+  });
+}
+
+export const trainingCommands: Record<string, Command> = {
+  recommend: {
+    usage: 'recommend --base REFERENCE --data REFERENCE',
+    summary: 'The method that fits a data set and this hardware, with settings, reason and estimates.',
+    arguments: [],
+    options: { base: { type: 'string' }, data: { type: 'string' }, rows: { type: 'string' } },
+    meaning: { base: 'base model', data: 'data set', rows: 'number of rows, instead of --data' },
+    example: 'recommend --base base --data consultations',
+    async run(session) {
+      const { values } = session;
+      const reply = await session.clients.trainer.recommendMethod({
+        baseModel: await reference(session, textOf(values, 'base')),
+        dataset: await reference(session, textOf(values, 'data')),
+        rows: BigInt(numberOf(values, 'rows') ?? 0),
+      });
+      const mib = (bytes: bigint) => `${Math.round(Number(bytes) / 2 ** 20)} MiB`;
+      session.print(RecommendMethodResponseSchema, reply, () =>
+        [
+          `${member(Method, reply.method)}: ${reply.reason}`,
+          `${mib(reply.estimatedMemoryBytes)}, about ${duration(reply.estimatedSeconds)}, ` +
+            `${reply.trainableParameters} of ${reply.totalParameters} parameters`,
+        ].join('\n'),
+      );
+    },
+  },
+  train: {
+    usage: 'train NAME --base REFERENCE --data REFERENCE',
+    summary: 'Trains a new version of the model NAME.',
+    arguments: ['NAME'],
+    options: { ...trainingOptions, follow: { type: 'boolean' } },
+    meaning: { ...trainingMeaning, follow: 'stay and show how far it is' },
+    example: 'train medical --base base --data consultations --validation consultations-validation --follow',
+    async run(session) {
+      const spec = await specOf(session, session.args[0]!);
+      const { job } = await session.clients.trainer.createJob({ spec });
+      if (session.values.follow) await followJob(session, job!.id);
+      else session.print(JobSchema, job!, () => job!.id);
+    },
+  },
+  'jobs list': {
+    usage: 'jobs list',
+    summary: 'Training jobs, newest first.',
+    arguments: [],
+    options: {},
+    meaning: {},
+    example: 'jobs list',
+    async run(session) {
+      const reply = await session.clients.trainer.listJobs({ pageSize: 50 });
+      session.print(ListJobsResponseSchema, reply, () =>
+        table(
+          ['JOB', 'STATE', 'DONE', 'METHOD', 'RESULT'],
+          reply.jobs.map(({ id, state, progress, spec, outputVersion, failure }) => [
+            id,
+            member(JobState, state),
+            `${Math.floor(progress?.percent ?? 0)} %`,
+            member(Method, spec!.method),
+            outputVersion || failure || spec!.outputModel,
+          ]),
+        ),
+      );
+    },
+  },
+  'jobs show': {
+    usage: 'jobs show ID',
+    summary: 'A job with its settings, scores and warnings.',
+    arguments: ['ID'],
+    options: {},
+    meaning: {},
+    example: 'jobs show 0198a1b2-...',
+    async run(session) {
+      const { job } = await session.clients.trainer.getJob({ id: session.args[0]! });
+      session.print(JobSchema, job!, () =>
+        [
+          `${job!.id}  ${member(JobState, job!.state)}  ${member(Method, job!.spec!.method)}`,
+          `${job!.spec!.baseModel} + ${job!.spec!.trainDataset} -> ${job!.outputVersion || job!.spec!.outputModel}`,
+          job!.failure,
+          ...job!.warnings,
+        ]
+          .filter((line) => line !== '')
+          .join('\n'),
+      );
+    },
+  },
+  'jobs follow': {
+    usage: 'jobs follow ID',
+    summary: 'Shows how far a job is until it ends.',
+    arguments: ['ID'],
+    options: {},
+    meaning: {},
+    example: 'jobs follow 0198a1b2-...',
+    run: async (session) => void (await followJob(session, session.args[0]!)),
+  },
+  'jobs cancel': {
+    usage: 'jobs cancel ID',
+    summary: 'Ends a job after its step in hand.',
+    arguments: ['ID'],
+    options: {},
+    meaning: {},
+    example: 'jobs cancel 0198a1b2-...',
+    async run(session) {
+      const { job } = await session.clients.trainer.cancelJob({ id: session.args[0]! });
+      session.print(JobSchema, job!, () => member(JobState, job!.state));
+    },
+  },
+  evaluate: {
+    usage: 'evaluate REFERENCE --data REFERENCE',
+    summary: 'Measures a version on a data set through deployed replicas.',
+    arguments: ['REFERENCE'],
+    options: { data: { type: 'string' } },
+    meaning: { data: 'data set (required)' },
+    example: 'evaluate medical@production --data consultations-validation',
+    async run(session) {
+      const reply = await session.clients.trainer.evaluate({
+        model: await reference(session, session.args[0]!),
+        evaluation: { dataset: await reference(session, textOf(session.values, 'data')) },
+      });
+      const result = reply.result!;
+      session.print(EvaluateResponseSchema, reply, () =>
+        table(
+          ['METRIC', 'VALUE'],
+          (['bleu', 'chrf', 'rougeL', 'exactMatch', 'perplexity', 'distinct1', 'distinct2'] as const).map(
+            (name) => [name, result[name].toFixed(3)],
+          ),
+        ),
+      );
+    },
+  },
+  compare: {
+    usage: 'compare FIRST SECOND --data REFERENCE',
+    summary: 'Compares two versions on a data set, with a paired bootstrap interval for each metric.',
+    arguments: ['FIRST', 'SECOND'],
+    options: { data: { type: 'string' }, seed: { type: 'string' } },
+    meaning: { data: 'data set (required)', seed: 'of the resamples' },
+    example: 'compare medical/1.0.0 medical/1.1.0 --data consultations-validation',
+    async run(session) {
+      const [first, second] = await Promise.all(session.args.map((ref) => reference(session, ref)));
+      const reply = await session.clients.trainer.compareVersions({
+        first: first!,
+        second: second!,
+        evaluation: { dataset: await reference(session, textOf(session.values, 'data')) },
+        seed: BigInt(numberOf(session.values, 'seed') ?? 0),
+      });
+      session.print(CompareVersionsResponseSchema, reply, () =>
+        table(
+          ['METRIC', 'FIRST', 'SECOND', '95 % OF THE DIFFERENCE'],
+          reply.comparisons.map((one) => [
+            one.metric,
+            one.first.toFixed(3),
+            one.second.toFixed(3),
+            `${one.low.toFixed(3)} to ${one.high.toFixed(3)}`,
+          ]),
+        ),
+      );
+    },
+  },
+};

@@ -1,0 +1,99 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { readLauncherConfig, repositoryRoot } from '@landfall/deploy/config.ts';
+import { Mesh } from '@landfall/deploy/mesh/mesh.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const main = join(repositoryRoot, 'deploy/src/cli/main.ts');
+
+let home: string;
+let mesh: Mesh;
+let environment: NodeJS.ProcessEnv;
+
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), 'landfall-cli-'));
+  const config = readLauncherConfig({ LANDFALL_HOME: home, LANDFALL_GATEWAY_PORT: '0' });
+  const base = { ...process.env, LANDFALL_DATABASE_URL: '', LANDFALL_LOG_LEVEL: 'warn' };
+  mesh = new Mesh({ ...config, environment: base });
+  const { gateway } = await mesh.start();
+  // The key is found in the state folder, as a person has it after `npm start`.
+  environment = { ...process.env, LANDFALL_HOME: home, LANDFALL_URL: gateway, LANDFALL_API_KEY: '' };
+}, 120_000);
+afterAll(async () => {
+  await mesh.stop();
+  rmSync(home, { recursive: true, force: true });
+}, 60_000);
+
+async function cli(...args: string[]): Promise<{ code: number; out: string; error: string }> {
+  const child = spawn(process.execPath, [main, ...args], {
+    env: environment,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [out, error, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit'),
+  ]);
+  return { code: code as number, out: out.trim(), error };
+}
+
+test('from a file of rows to a tuned model that answers, by commands alone', async () => {
+  const rows = Array.from({ length: 12 }, (_, i) => ({
+    question: `第${i}个问题是什么?`,
+    answer: `回答 ${i}。`,
+  }));
+  const file = join(home, 'rows.jsonl');
+  writeFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  expect(await cli('models', 'import', 'base', 'base-model')).toMatchObject({
+    code: 0,
+    out: 'models:/base/1.0.0',
+  });
+  expect(await cli('datasets', 'create', 'rows', file)).toMatchObject({ code: 0, out: 'models:/rows/1.0.0' });
+
+  const prepared = await cli('datasets', 'prepare', 'rows', '--keep-near-duplicates', '--json');
+  expect(prepared).toMatchObject({ code: 0 });
+  const { dataset } = JSON.parse(prepared.out) as { dataset: string };
+  const report = join(home, 'report.md');
+  expect(await cli('datasets', 'download', dataset, 'report.md', report)).toMatchObject({ code: 0 });
+  expect(readFileSync(report, 'utf8')).toContain('models:/rows/1.0.0');
+
+  const advice = await cli('recommend', '--base', 'base', '--data', dataset);
+  expect(advice.out).toMatch(/^lora: /);
+  const trained = await cli(
+    'train',
+    'tuned',
+    '--base',
+    'base',
+    '--data',
+    dataset,
+    '--epochs',
+    '1',
+    '--follow',
+  );
+  expect(trained.code).toBe(0);
+  expect(trained.out).toMatch(/^succeeded: models:\/tuned\/1\.0\.0\n/);
+  expect(trained.error).toMatch(/ % {2}train {2}step \d+\/\d+/);
+  const jobs = JSON.parse((await cli('jobs', 'list', '--json')).out) as { jobs: { id: string }[] };
+  expect((await cli('jobs', 'show', jobs.jobs[0]!.id)).out).toContain('succeeded');
+  expect((await cli('models', 'lineage', 'tuned')).out).toMatch(
+    new RegExp(`${dataset} +train +models:/tuned/1.0.0`),
+  );
+
+  expect((await cli('models', 'alias', 'tuned/1.0.0', 'production')).code).toBe(0);
+  expect(await cli('deploy', 'chat', 'tuned@production')).toMatchObject({ code: 0 });
+  expect((await cli('deployments', 'list')).out).toContain('1/1');
+  const answered = await cli('chat', 'chat', '第3个问题是什么?', '--max-tokens', '8', '--json');
+  expect(answered.code).toBe(0);
+  expect(JSON.parse(answered.out)).toHaveProperty('text');
+
+  const secret = await cli('keys', 'create', 'viewer', '--role', 'viewer');
+  environment = { ...environment, LANDFALL_API_KEY: secret.out };
+  const refused = await cli('models', 'alias', 'tuned/1.0.0', 'other');
+  expect(refused.code).toBe(1);
+  expect(refused.error).toContain('PermissionDenied');
+  expect((await cli('models', 'list', '--json')).code).toBe(0);
+}, 180_000);
