@@ -84,3 +84,8 @@ export function partsOf(ref: string): { name: string; version: string } {
   if (!name || !version) throw new UsageError(`'${ref}' is not models:/name/version or models:/name@alias`);
   return { name, version };
 }
+
+/** Options of a call that works through a whole data set before it answers: an hour, until Ctrl-C. */
+export function patient({ signal }: Session): { timeoutMs: number; signal: AbortSignal } {
+  return { timeoutMs: 3_600_000, signal };
+}

@@ -7,7 +7,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { Kind } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { CommitVersionResponseSchema } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import { PrepareDatasetResponseSchema } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
-import { type Command, listOf, numberOf, partsOf, reference, textOf } from '../command.ts';
+import { type Command, listOf, numberOf, partsOf, patient, reference, textOf } from '../command.ts';
 import { listModels } from './models.ts';
 
 export const datasetCommands: Record<string, Command> = {
@@ -70,7 +70,7 @@ export const datasetCommands: Record<string, Command> = {
     example: 'datasets prepare consultations --validation-share 0.1 --seed 7',
     async run(session) {
       const { values } = session;
-      const reply = await session.clients.trainer.prepareDataset({
+      const request = {
         dataset: await reference(session, session.args[0]!),
         dryRun: values['dry-run'] === true,
         options: {
@@ -84,7 +84,8 @@ export const datasetCommands: Record<string, Command> = {
             listOf(values, 'not-in').map((ref) => reference(session, ref)),
           ),
         },
-      });
+      };
+      const reply = await session.clients.trainer.prepareDataset(request, patient(session));
       session.print(PrepareDatasetResponseSchema, reply, () =>
         [reply.report, reply.dataset, reply.validationDataset].filter((text) => text !== '').join('\n'),
       );

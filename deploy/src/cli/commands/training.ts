@@ -19,6 +19,7 @@ import {
   listOf,
   numberOf,
   type Options,
+  patient,
   reference,
   type Session,
   textOf,
@@ -208,10 +209,11 @@ export const trainingCommands: Record<string, Command> = {
     meaning: { data: 'data set (required)' },
     example: 'evaluate medical@production --data consultations-validation',
     async run(session) {
-      const reply = await session.clients.trainer.evaluate({
+      const request = {
         model: await reference(session, session.args[0]!),
         evaluation: { dataset: await reference(session, textOf(session.values, 'data')) },
-      });
+      };
+      const reply = await session.clients.trainer.evaluate(request, patient(session));
       const result = reply.result!;
       session.print(EvaluateResponseSchema, reply, () =>
         table(
@@ -232,12 +234,13 @@ export const trainingCommands: Record<string, Command> = {
     example: 'compare medical/1.0.0 medical/1.1.0 --data consultations-validation',
     async run(session) {
       const [first, second] = await Promise.all(session.args.map((ref) => reference(session, ref)));
-      const reply = await session.clients.trainer.compareVersions({
+      const request = {
         first: first!,
         second: second!,
         evaluation: { dataset: await reference(session, textOf(session.values, 'data')) },
         seed: BigInt(numberOf(session.values, 'seed') ?? 0),
-      });
+      };
+      const reply = await session.clients.trainer.compareVersions(request, patient(session));
       session.print(CompareVersionsResponseSchema, reply, () =>
         table(
           ['METRIC', 'FIRST', 'SECOND', '95 % OF THE DIFFERENCE'],
