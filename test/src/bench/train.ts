@@ -5,15 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeModel, type ShapeName } from './make-model.ts';
-import type { Report } from './report.ts';
+import { median, type Report } from './report.ts';
 import type { TrainFigures, TrainRun } from './train-run.ts';
 
 const METHODS = ['lora', 'qlora', 'full', 'frozen', 'ptuning_v2'] as const;
-const LENGTHS = [128, 512, 2048];
+const LENGTHS = [128, 256, 512, 1024, 2048];
 
 /**
  * `npm run bench -- train [--model DIR] [--method lora --batch 4 --length 128 --steps 8 --threads 2 --ragged 16
- * --precision int8 --checkpointing] [--python PATH]`: seconds a step, answer tokens a second and peak memory of the
+ * --precision int8 --checkpointing] [--rounds 3] [--python PATH]`: seconds a step, answer tokens a second and peak memory of the
  * training engine, and with a Python that has PyTorch and peft the same of theirs, run by turns on the same rows.
  * Without --method all of what the engine promises is measured; without --model on a model that is made for it.
  */
@@ -31,6 +31,7 @@ export async function run(report: Report, args: string[]): Promise<object> {
       ragged: { type: 'string', default: '0' },
       precision: { type: 'string', default: 'float32' },
       checkpointing: { type: 'boolean', default: false },
+      rounds: { type: 'string', default: '3' },
       python: { type: 'string' },
     },
   });
@@ -40,9 +41,10 @@ export async function run(report: Report, args: string[]): Promise<object> {
   const temporary = values.model ? undefined : mkdtempSync(join(tmpdir(), 'landfall-bench-'));
   try {
     if (temporary) makeModel(temporary, values.shape as ShapeName);
-    const number = (name: 'batch' | 'length' | 'steps' | 'threads' | 'ragged') => {
+    const number = (name: 'batch' | 'length' | 'steps' | 'threads' | 'ragged' | 'rounds', least = 1) => {
       const value = Number(values[name]);
-      if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} is a whole number`);
+      if (!Number.isSafeInteger(value) || value < least)
+        throw new Error(`--${name} is a whole number from ${least}`);
       return value;
     };
     const asked: TrainRun = {
@@ -50,13 +52,13 @@ export async function run(report: Report, args: string[]): Promise<object> {
       method: (values.method ?? 'lora') as TrainRun['method'],
       batch: number('batch'),
       length: number('length'),
-      ragged: number('ragged'),
+      ragged: number('ragged', 0),
       steps: number('steps'),
       threads: number('threads'),
       precision: values.precision as TrainRun['precision'],
       checkpointing: values.checkpointing,
     };
-    const bench = new TrainBench(report, values.python);
+    const bench = new TrainBench(report, values.python, number('rounds'));
     return values.method ? await bench.one(asked) : await bench.all(asked);
   } finally {
     if (temporary) rmSync(temporary, { recursive: true, force: true });
@@ -71,10 +73,12 @@ interface Pair {
 class TrainBench {
   readonly #report: Report;
   readonly #python: string | undefined;
+  readonly #rounds: number;
 
-  constructor(report: Report, python: string | undefined) {
+  constructor(report: Report, python: string | undefined, rounds: number) {
     this.#report = report;
     this.#python = python;
+    this.#rounds = rounds;
   }
 
   async one(run: TrainRun): Promise<object> {
@@ -87,7 +91,7 @@ class TrainBench {
     const plain = await this.#measure('lora', base);
     this.#report.figure('lora.seconds-to-first-step', plain.ours.startSeconds, 's');
     const int8 = { ...base, precision: 'int8', gradientError: true } as const;
-    const rounded = await this.#measure('lora-int8', int8, plain.peer);
+    const rounded = await this.#measure('lora-int8', int8);
     this.#report.ratio(
       'lora-int8.step-of-float32',
       rounded.ours.secondsPerStep,
@@ -102,43 +106,75 @@ class TrainBench {
     for (const method of ['frozen', 'ptuning_v2'] as const) {
       await this.#measure(method, { ...base, method, steps: Math.min(base.steps, 4) });
     }
-    const perToken: number[] = [];
+    const perToken = new Map<number, number>();
     for (const length of LENGTHS) {
-      const run = { ...base, batch: 1, length, steps: 2 };
-      const { ours } = await this.#alone(`lora-1x${length}`, run);
-      perToken.push(ours.secondsPerStep / length);
+      const { ours } = await this.#alone(`lora-1x${length}`, { ...base, batch: 1, length, steps: 2 });
+      perToken.set(length, ours.secondsPerStep / length);
     }
-    this.#report.ratio('lora.time-a-token-at-2048-of-512', perToken[2]!, perToken[1]!, 's');
+    for (const length of LENGTHS.slice(1))
+      this.#report.ratio(
+        `lora.time-a-token-at-${length}-of-128`,
+        perToken.get(length)!,
+        perToken.get(128)!,
+        's',
+      );
     const { secondsPerStep, tokensPerSecond, peakRssMiB } = plain.ours;
     return { secondsPerStep, tokensPerSecond, peakRssMiB, ...(plain.peer ? { peer: plain.peer } : {}) };
   }
 
-  /** @param known the peer's figures where they were measured in this run already */
-  async #measure(name: string, run: TrainRun, known?: TrainFigures): Promise<Pair> {
-    const { ours } = await this.#alone(name, run);
-    if (!this.#python) return { ours };
+  /**
+   * Ours and the peer's by turns, so that a drift of the machine's speed meets both; the steps are shared out among the
+   * rounds.
+   */
+  async #measure(name: string, run: TrainRun): Promise<Pair> {
+    if (!this.#python) return this.#alone(name, run);
     const script = join(import.meta.dirname, 'peer', 'train.py');
-    const peer = known ?? (await figuresOf(this.#python, [script, JSON.stringify(run)]));
+    const steps = Math.ceil(run.steps / this.#rounds);
+    const [all, peers]: [TrainFigures[], TrainFigures[]] = [[], []];
+    for (let round = 0; round < this.#rounds; round++) {
+      // The gradients are compared once.
+      const gradientError = run.gradientError === true && round === 0;
+      all.push(await ownFigures({ ...run, steps, gradientError }));
+      peers.push(await figuresOf(this.#python, [script, JSON.stringify({ ...run, steps })]));
+    }
+    const [ours, peer] = [middle(all), middle(peers)];
+    this.#tell(name, ours);
     this.#report.ratio(`${name}.step`, ours.secondsPerStep, peer.secondsPerStep, 's');
     // Of two times for the same tokens, so that less is better here too.
     this.#report.ratio(`${name}.token`, 1 / ours.tokensPerSecond, 1 / peer.tokensPerSecond, 's');
     this.#report.ratio(`${name}.memory`, ours.peakRssMiB, peer.peakRssMiB, 'MiB');
-    if (!known)
-      this.#report.figure(`${name}.loss-difference`, Math.abs(ours.firstLoss - peer.firstLoss), 'nats');
+    this.#report.figure(`${name}.loss-difference`, Math.abs(ours.firstLoss - peer.firstLoss), 'nats');
     return { ours, peer };
   }
 
   async #alone(name: string, run: TrainRun): Promise<Pair> {
-    const ours = await figuresOf(process.execPath, [
-      join(import.meta.dirname, 'train-run.ts'),
-      JSON.stringify(run),
-    ]);
+    const ours = await ownFigures(run);
+    this.#tell(name, ours);
+    return { ours };
+  }
+
+  #tell(name: string, ours: TrainFigures): void {
     this.#report.figure(`${name}.seconds-per-step`, ours.secondsPerStep, 's');
     this.#report.figure(`${name}.tokens-per-second`, ours.tokensPerSecond, 'answer tokens/s');
     this.#report.figure(`${name}.peak-rss`, ours.peakRssMiB, 'MiB');
-    return { ours };
   }
 }
+
+/** Of several rounds of one run: the middle of what drifts, the most of memory, the first of what is the same. */
+function middle(rounds: readonly TrainFigures[]): TrainFigures {
+  const of = (name: 'secondsPerStep' | 'tokensPerSecond' | 'startSeconds') =>
+    median(rounds.map((r) => r[name]));
+  return {
+    ...rounds[0]!,
+    secondsPerStep: of('secondsPerStep'),
+    tokensPerSecond: of('tokensPerSecond'),
+    startSeconds: of('startSeconds'),
+    peakRssMiB: Math.max(...rounds.map(({ peakRssMiB }) => peakRssMiB)),
+  };
+}
+
+const ownFigures = (run: TrainRun) =>
+  figuresOf(process.execPath, [join(import.meta.dirname, 'train-run.ts'), JSON.stringify(run)]);
 
 /** Runs a program and reads the JSON on its last line. */
 async function figuresOf(program: string, args: string[]): Promise<TrainFigures> {
