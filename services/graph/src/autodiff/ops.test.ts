@@ -31,17 +31,15 @@ const rows = (count: number, below: number) =>
 const CASES: Record<string, (n: number, k: number, m: number) => GradientCase> = {
   add: (n, k) => ({ shapes: pair([n, k]), build: (tape, [a, b]) => ops.add(tape, a!, b!) }),
   'add of a value to itself': (n, k) => ({ shapes: [[n, k]], build: (tape, [a]) => ops.add(tape, a!, a!) }),
-  multiply: (n, k) => ({ shapes: pair([n, k]), build: (tape, [a, b]) => ops.multiply(tape, a!, b!) }),
-  'multiply by what dropout keeps': (n, k) => {
+  dropout: (n, k) => {
     const mask = keepMask(n * k, 0.6, between(random, 0, 1e6));
     return {
       shapes: [[n, k]],
       build: (tape, [x]) => {
-        const kept = tape.graph.node('Cast', [tape.graph.input('keep', 'uint8', [n, k])], { to: { int: 1 } });
-        const scaled = tape.graph.node('Mul', [kept, tape.graph.float(1 / 0.6)]);
-        return ops.multiply(tape, x!, tape.constant(scaled));
+        const kept = tape.graph.input('keep', 'bool', [n, k]);
+        return ops.dropout(tape, x!, kept, tape.graph.float(1 / 0.6));
       },
-      feeds: () => ({ keep: new OrtTensor('uint8', mask, [n, k]) }),
+      feeds: () => ({ keep: new OrtTensor('bool', mask, [n, k]) }),
     };
   },
   linear: (n, k, m) => ({
@@ -136,7 +134,7 @@ const CASES: Record<string, (n: number, k: number, m: number) => GradientCase> =
   },
   'sliceOne, the first and the last': (n, k, m) => ({
     shapes: [[m, n, k]],
-    build: (tape, [x]) => ops.multiply(tape, ops.sliceOne(tape, x!, 0, m), ops.sliceOne(tape, x!, m - 1, m)),
+    build: (tape, [x]) => ops.swiglu(tape, ops.sliceOne(tape, x!, 0, m), ops.sliceOne(tape, x!, m - 1, m)),
   }),
   expandFirst: (n, k, m) => ({
     shapes: [[1, n, k]],
@@ -287,11 +285,13 @@ function lora(n: number, r: number): GradientCase {
     ],
     build: (tape, [x, y, first, second]) => {
       const parameter = (name: string) => ({ [a]: first!, [b]: second! })[name]!;
-      const kept = () =>
-        tape.graph.node('Cast', [tape.graph.input('keep', 'uint8', [n, 32])], { to: { int: 1 } });
-      return loraAdapter(tape, config, options, parameter, kept)(module, x!, y!);
+      const dropped = () => ({
+        kept: tape.graph.input('keep', 'bool', [n, 32]),
+        factor: tape.graph.float(1 / 0.7),
+      });
+      return loraAdapter(tape, config, options, parameter, dropped)(module, x!, y!);
     },
-    feeds: () => ({ keep: new OrtTensor('uint8', mask, [n, 32]) }),
+    feeds: () => ({ keep: new OrtTensor('bool', mask, [n, 32]) }),
   };
 }
 
@@ -307,8 +307,8 @@ function prefix(prefixProjection: boolean): GradientCase {
       const layerOf = prefixEncoder(tape, config, options, (name) => parameters.get(name)!, batch!);
       // All of what the two layers are given.
       const [first, second] = [layerOf(0), layerOf(1)];
-      const product = ops.multiply(tape, first.keys, second.values);
-      return ops.add(tape, product, ops.multiply(tape, first.values, second.keys));
+      const product = ops.swiglu(tape, first.keys, second.values);
+      return ops.add(tape, product, ops.swiglu(tape, first.values, second.keys));
     },
   };
 }

@@ -10,13 +10,16 @@ export function add(tape: Tape, a: Tensor, b: Tensor): Tensor {
   return tape.record(tape.graph.node('Add', [a, b]), [a, b], (dy) => [dy, dy]);
 }
 
-/** a * b, equal shapes. */
-export function multiply(tape: Tape, a: Tensor, b: Tensor): Tensor {
+/**
+ * x times a factor where it is kept, 0 elsewhere (Srivastava et al. 2014).
+ * @param kept of x's shape, bool
+ * @param factor [1]
+ */
+export function dropout(tape: Tape, x: Tensor, kept: Value, factor: Value): Tensor {
   const { graph } = tape;
-  return tape.record(graph.node('Mul', [a, b]), [a, b], (dy) => [
-    a.needsGrad ? graph.node('Mul', [dy, b]) : undefined,
-    b.needsGrad ? graph.node('Mul', [dy, a]) : undefined,
-  ]);
+  const drop = (value: Value) =>
+    graph.node('Where', [kept, graph.node('Mul', [value, factor]), graph.float(0)]);
+  return tape.record(drop(x), [x], (dy) => [drop(dy)]);
 }
 
 /**

@@ -3,6 +3,7 @@ import { crossEntropy, linear, selectRows } from '../autodiff/ops.ts';
 import { Tape, type Tensor } from '../autodiff/tape.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { decoder, headWeightName, linearModules, weightShapes } from '../models/transformer.ts';
+import type { Value } from '../onnx/graph.ts';
 import { WeightSource } from '../onnx/weights.ts';
 import {
   type FrozenLinear,
@@ -90,10 +91,13 @@ export function buildTraining(
   const dropout = new Map<string, number>();
   const scale =
     lora?.loraDropout && options.gradients ? graph.input('dropout_scale', 'float32', [1]) : undefined;
-  const kept = (module: string, inputs: number) => {
+  // A layer that is computed again drops the same.
+  const masks = new Map<string, Value>();
+  const dropped = (module: string, inputs: number) => {
+    const kept = masks.get(module) ?? graph.input(`keep:${module}`, 'bool', ['N', inputs]);
+    masks.set(module, kept);
     dropout.set(module, inputs);
-    const mask = graph.input(`keep:${module}`, 'uint8', ['N', inputs]);
-    return graph.node('Mul', [graph.node('Cast', [mask], { to: { int: 1 } }), scale!]);
+    return { kept, factor: scale! };
   };
   const frozen = options.frozen ?? new FrozenWeights(checkpoint);
   const modules = linearModules(config);
@@ -112,7 +116,7 @@ export function buildTraining(
     rotation,
     attention: packedAttention(tape, config, layout, prefix),
     ...(packed ? { linear: packed } : {}),
-    ...(lora ? { adapt: loraAdapter(tape, config, lora, parameter, scale && kept) } : {}),
+    ...(lora ? { adapt: loraAdapter(tape, config, lora, parameter, scale && dropped) } : {}),
     ...(options.checkpointing && options.gradients
       ? { checkpoint: (x: Tensor, layer: (x: Tensor) => Tensor) => tape.checkpoint(x, layer) }
       : {}),

@@ -1,4 +1,4 @@
-import { add, linear, multiply } from '../autodiff/ops.ts';
+import { add, dropout, linear } from '../autodiff/ops.ts';
 import type { Tape, Tensor } from '../autodiff/tape.ts';
 import { CheckpointError } from '../checkpoint/errors.ts';
 import type { NamedTensor } from '../checkpoint/safetensors.ts';
@@ -140,14 +140,14 @@ export function initialLora(
 
 /**
  * Adds scaling * B A x to the outputs of targeted modules.
- * @param kept by module: what each input is multiplied by [N, inputs], 0 where it is dropped; absent without dropout
+ * @param dropped by module: which inputs are kept [N, inputs], bool, and the factor on them [1]; absent without dropout
  */
 export function loraAdapter(
   tape: Tape,
   config: ModelConfig,
   lora: LoraConfig,
   parameter: (name: string) => Tensor,
-  kept?: (module: string, inputs: number) => Value,
+  dropped?: (module: string, inputs: number) => { kept: Value; factor: Value },
 ): (module: string, x: Tensor, y: Tensor) => Tensor {
   const targeted = targetedModules(config, lora.targetModules);
   const scaling = loraScaling(lora);
@@ -155,7 +155,8 @@ export function loraAdapter(
     const size = targeted.get(module);
     if (!size) return y;
     const { a, b } = loraNames(module);
-    const input = kept ? multiply(tape, x, tape.constant(kept(module, size[1]))) : x;
+    const drop = dropped?.(module, size[1]);
+    const input = drop ? dropout(tape, x, drop.kept, drop.factor) : x;
     const low = linear(tape, input, parameter(a));
     return add(tape, y, linear(tape, low, parameter(b), undefined, scaling));
   };

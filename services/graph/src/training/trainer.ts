@@ -150,7 +150,7 @@ export class TrainingGraph {
     };
     for (const [i, [module, inputs]] of [...dropout].entries()) {
       const mask = keepMask(tokens * inputs, keep, mix(seed, i));
-      feeds[`keep:${module}`] = new OrtTensor('uint8', mask, [tokens, inputs]);
+      feeds[`keep:${module}`] = new OrtTensor('bool', mask, [tokens, inputs]);
     }
     return feeds;
   }
