@@ -236,6 +236,8 @@ describe('frozen weights in fewer bits', () => {
     const int8 = await stepOf(checkpoint, spec, parameters, batch, { forwardPrecision: 'int8' });
     expect(Math.abs(int8.loss - exact.loss)).toBeLessThan(0.05 * exact.loss);
     expect(int8.loss).not.toBe(exact.loss);
+    const again = { forwardPrecision: 'int8', checkpointing: true } as const;
+    expect((await stepOf(checkpoint, spec, parameters, batch, again)).loss).toBe(int8.loss);
     let [along, ours, theirs] = [0, 0, 0];
     for (const [name, gradient] of exact.gradients) {
       const rounded = int8.gradients.get(name)!;
