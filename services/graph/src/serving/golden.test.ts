@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { casesWith, readCase } from '../../test/reference-cases.ts';
 import { type Checkpoint, loadWeights, openCheckpoint } from '../checkpoint/checkpoint.ts';
 import { mergeLora } from '../checkpoint/merge.ts';
 import { readAdapter, readLoraAdapter, writeLoraAdapter } from '../checkpoint/peft.ts';
@@ -9,7 +10,6 @@ import { writeModel } from '../checkpoint/write-model.ts';
 import { CachedDecoder, type DecodeRow } from './cached-decoder.ts';
 
 const golden = process.env.LANDFALL_GOLDEN_DIR ?? '';
-if (!existsSync(golden)) console.info('skipped: there are no reference cases; set LANDFALL_GOLDEN_DIR');
 
 interface Greedy {
   prompt: number[];
@@ -65,25 +65,29 @@ async function decode(
   }
 }
 
-describe.runIf(existsSync(golden))('greedy decoding of the reference cases', () => {
-  const read = (...path: string[]) => JSON.parse(readFileSync(join(golden, ...path), 'utf8'));
-
-  test.each(['llama', 'qwen2', 'mistral', 'qwen3'])(
-    '%s, in one batch, prompts whole and in chunks',
-    async (name) => {
-      const cases: Greedy[] = read(name, 'expected_forward.json').greedy;
-      const decoder = await open(openCheckpoint(join(golden, name)));
-      for (const chunk of [1000, 3]) {
-        const got = await decode(
-          decoder,
-          cases.map((c) => ({ ...c, slot: 0 })),
-          chunk,
-        );
-        expect(got).toEqual(cases.map((c) => c.tokens));
-      }
-      await decoder.release();
-    },
+describe('greedy decoding of every reference case', () => {
+  const cases = casesWith('expected_forward.json').filter(([, path]) =>
+    ['llama', 'qwen2', 'mistral', 'qwen3'].includes(
+      readCase<{ model_type: string }>(path, 'config.json').model_type,
+    ),
   );
+  test.each(cases)('%s, in one batch, prompts whole and in chunks', async (_, path) => {
+    const { greedy } = readCase<{ greedy: Greedy[] }>(path, 'expected_forward.json');
+    const decoder = await open(openCheckpoint(path));
+    for (const chunk of [1000, 3]) {
+      const got = await decode(
+        decoder,
+        greedy.map((c) => ({ ...c, slot: 0 })),
+        chunk,
+      );
+      expect(got).toEqual(greedy.map((c) => c.tokens));
+    }
+    await decoder.release();
+  });
+});
+
+describe.runIf(existsSync(golden))('adapters of the reference cases', () => {
+  const read = (...path: string[]) => JSON.parse(readFileSync(join(golden, ...path), 'utf8'));
 
   test.each(['llama', 'qwen2'])('%s with and without its adapter in one batch, and merged', async (base) => {
     const checkpoint = openCheckpoint(join(golden, base));
