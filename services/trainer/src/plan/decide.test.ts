@@ -129,6 +129,12 @@ describe('the next step', () => {
       { epochs: 10, targetModules: ['q_proj'] },
     ],
     [
+      'takes what is advised where passes and rank are both far from it',
+      { losses: settled(4, 2), settings: { epochs: 2, rank: 1, loraAlpha: 2 } },
+      'advised',
+      { epochs: 20, rank: 16, loraAlpha: 32 },
+    ],
+    [
       'sees a noisy loss fall',
       { losses: [10, 9.8, 8.7, 8.9, 8, 8.2, 7.4, 7.7, 7.3, 7.6], settings: { epochs: 12 } },
       'more_epochs',

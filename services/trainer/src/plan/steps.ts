@@ -229,9 +229,14 @@ const MOVES: Record<Finding | 'gates', readonly Move[]> = {
 
 /** Steps from a round's settings, best chance first; repeats are not yet left out. */
 export function stepsFrom(finding: Finding | 'gates', from: Settings, situation: Situation): Step[] {
-  const usual = advised(from, situation)?.config.epochs ?? 0;
+  return [...lagging(finding, from, situation), ...MOVES[finding]].flatMap((move) => move(from, situation));
+}
+
+/** What comes first where a run that learns is far from what is advised, so that it is not got to by halves. */
+function lagging(finding: Finding | 'gates', from: Settings, situation: Situation): readonly Move[] {
+  const usual = advised(from, situation)?.config;
+  if (!usual || (finding !== 'plateau' && finding !== 'still falling')) return [];
   // A curve comes to rest where its rate goes to zero; after a few passes that tells nothing of what more would do.
-  const brief = finding === 'plateau' && from.config.epochs * 2 <= usual;
-  const moves = brief ? [moreEpochs, ...MOVES[finding]] : MOVES[finding];
-  return moves.flatMap((move) => move(from, situation));
+  if (from.config.epochs * 2 > usual.epochs) return [];
+  return isLora(from.method) && from.config.rank * 2 <= usual.rank ? [asAdvised, moreEpochs] : [moreEpochs];
 }
