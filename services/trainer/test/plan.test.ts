@@ -150,11 +150,11 @@ describe('tuning plans', () => {
     expect((await failure(foreignToken)).code).toBe(status.INVALID_ARGUMENT);
     expect((await trainer.listTuningPlans({}, { identity: other })).plans).toEqual([]);
     for (const call of [
-      trainer.getTuningPlan({ id: ids[0]! }, { identity: other }),
-      trainer.cancelTuningPlan({ id: ids[0]! }, { identity: other }),
-      trainer.watchTuningPlan({ id: ids[0]! }, { identity: other })[Symbol.asyncIterator]().next(),
+      () => trainer.getTuningPlan({ id: ids[0]! }, { identity: other }),
+      () => trainer.cancelTuningPlan({ id: ids[0]! }, { identity: other }),
+      () => trainer.watchTuningPlan({ id: ids[0]! }, { identity: other })[Symbol.asyncIterator]().next(),
     ]) {
-      expect((await failure(call)).code).toBe(status.NOT_FOUND);
+      expect((await failure(call())).code).toBe(status.NOT_FOUND);
     }
     const asViewer = trainer.cancelTuningPlan({ id: ids[0]! }, { identity: viewer });
     expect((await failure(asViewer)).code).toBe(status.PERMISSION_DENIED);
