@@ -135,7 +135,7 @@ describe('tuning plans', () => {
   it('keeps tenants apart and lists newest first, without rounds', async (t) => {
     if (!mesh) return t.skip();
     const { trainer } = mesh;
-    const ids = [];
+    const ids: string[] = [];
     for (const name of ['l1', 'l2', 'l3']) {
       const plan = await trainer.createTuningPlan({ spec: spec(name), metric: 'chrf', threshold: 90 });
       ids.push(plan.id);
