@@ -77,16 +77,16 @@ describe.skipIf(!harness)('bad input', () => {
     'a'.repeat(65),
   ])('the name %j', async (name) => {
     for (const call of [
-      client.createModel({ name, kind: Kind.BASE }),
-      client.getModel({ name }),
-      client.createVersion({ name }),
-      client.putArtifact({ header: { name, version: '1.0.0', path: 'x' }, content: Buffer.from('x') }),
-      client.commitVersion({ name, version: '1.0.0' }),
-      client.setAlias({ name, alias: 'production', version: '1.0.0' }),
-      client.importModel({ name, folder: 'tiny' }),
-      client.getLineage({ name, version: '1.0.0' }),
+      () => client.createModel({ name, kind: Kind.BASE }),
+      () => client.getModel({ name }),
+      () => client.createVersion({ name }),
+      () => client.putArtifact({ header: { name, version: '1.0.0', path: 'x' }, content: Buffer.from('x') }),
+      () => client.commitVersion({ name, version: '1.0.0' }),
+      () => client.setAlias({ name, alias: 'production', version: '1.0.0' }),
+      () => client.importModel({ name, folder: 'tiny' }),
+      () => client.getLineage({ name, version: '1.0.0' }),
     ]) {
-      expect(await failure(call)).toMatchObject(invalid);
+      expect(await failure(call())).toMatchObject(invalid);
     }
   });
 
