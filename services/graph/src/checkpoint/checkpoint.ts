@@ -89,7 +89,7 @@ export function float32Checkpoint(checkpoint: Checkpoint, cacheFolder: string): 
 }
 
 /** Tells these weights from others, those included that stood in the same files before. */
-function identity(entries: readonly StoredTensor[]): string {
+export function identity(entries: readonly StoredTensor[]): string {
   const hash = createHash('sha256');
   for (const file of new Set(entries.map((entry) => entry.file))) {
     const { dev, ino, size, mtimeNs } = statSync(file, { bigint: true });

@@ -215,7 +215,9 @@ export interface NamedTensor {
 /** A tensor that is read when it is written, so that a checkpoint larger than memory can be rewritten. */
 export interface TensorSource {
   shape: readonly number[];
-  read(): Float32Array;
+  read(): Float32Array | Int8Array | Uint8Array;
+  /** Type of this one, where it is not that of all. Whole numbers are written as they are. */
+  dtype?: StoredType | 'I8' | 'U8';
 }
 
 /** How values can be stored. */
@@ -247,13 +249,20 @@ export function writeSafetensorsFrom(
   options: WriteOptions = {},
 ): void {
   const { dtype = 'F32', metadata = { format: 'pt' } } = options;
-  const names = [...sources.keys()].sort();
+  const typeOf = (name: string) => sources.get(name)!.dtype ?? dtype;
+  const bytesOf = (name: string) => ELEMENT_BYTES.get(typeOf(name))!;
+  // Wider types first, so that every tensor begins at a multiple of its element.
+  const names = [...sources.keys()].sort((a, b) => bytesOf(b) - bytesOf(a) || (a < b ? -1 : 1));
   const size = (name: string) => sources.get(name)!.shape.reduce((product, n) => product * n, 1);
   const header: Record<string, unknown> = { __metadata__: metadata };
   let offset = 0;
   for (const name of names) {
-    const byteLength = size(name) * ELEMENT_BYTES.get(dtype)!;
-    header[name] = { dtype, shape: sources.get(name)!.shape, data_offsets: [offset, offset + byteLength] };
+    const byteLength = size(name) * bytesOf(name);
+    header[name] = {
+      dtype: typeOf(name),
+      shape: sources.get(name)!.shape,
+      data_offsets: [offset, offset + byteLength],
+    };
     offset += byteLength;
   }
   // The data begins at a multiple of 8 bytes, as the reference implementation pads it.
@@ -270,13 +279,13 @@ export function writeSafetensorsFrom(
       const data = sources.get(name)!.read();
       if (data.length !== size(name))
         throw new RangeError(`tensor ${shown(name)} has ${data.length} values; its shape has ${size(name)}`);
-      const stored = encode(data, dtype);
+      const stored = data instanceof Float32Array ? encode(data, typeOf(name)) : data;
       yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
     }
   }
 }
 
-function encode(data: Float32Array, dtype: StoredType): Float32Array | Uint16Array {
+function encode(data: Float32Array, dtype: string): Float32Array | Uint16Array {
   if (dtype === 'F16') return float32ToFloat16(data);
   return dtype === 'BF16' ? float32ToBfloat16(data) : data;
 }

@@ -22,6 +22,8 @@ export interface DecoderParts {
   adapt?(module: string, x: Tensor, y: Tensor): Tensor;
   /** x W^T + b where it is not computed as `linear` does. */
   linear?(module: string, x: Tensor, bias: Tensor | undefined): Tensor | undefined;
+  /** Linear modules of one input x at once, adapters included: [N, M] of each; where they are not computed one by one. */
+  together?(modules: readonly string[], x: Tensor): Tensor[];
   /** Computes a layer [N, hiddenSize] to [N, hiddenSize] again in the backward pass, to keep less. */
   checkpoint?(x: Tensor, layer: (x: Tensor) => Tensor): Tensor;
   attention: Attention;
@@ -43,6 +45,8 @@ export function decoder(tape: Tape, config: ModelConfig, ids: Value, parts: Deco
     const y = parts.linear?.(module, x, b) ?? linear(tape, x, weight(`${module}.weight`), b);
     return parts.adapt ? parts.adapt(module, x, y) : y;
   };
+  const projectAll = (modules: readonly string[], x: Tensor, bias: boolean): Tensor[] =>
+    parts.together?.(modules, x) ?? modules.map((module) => project(module, x, bias));
   const headNorm = (x: Tensor, name: string): Tensor => {
     const heads = reshape(tape, x, graph.ints([0, -1, config.headDim]));
     const normal = rmsNorm(tape, heads, weight(name), config.rmsNormEps);
@@ -52,23 +56,23 @@ export function decoder(tape: Tape, config: ModelConfig, ids: Value, parts: Deco
   const layerOf = (layer: number, input: Tensor): Tensor => {
     const at = `model.layers.${layer}`;
     const x = rmsNorm(tape, input, weight(`${at}.input_layernorm.weight`), config.rmsNormEps);
-    let q = project(`${at}.self_attn.q_proj`, x, config.attentionBias);
-    let k = project(`${at}.self_attn.k_proj`, x, config.attentionBias);
-    const v = project(`${at}.self_attn.v_proj`, x, config.attentionBias);
+    const attentionInputs = ['q', 'k', 'v'].map((name) => `${at}.self_attn.${name}_proj`);
+    const [query, key, v] = projectAll(attentionInputs, x, config.attentionBias);
+    let [q, k] = [query!, key!];
     if (config.queryKeyNorm) {
       q = headNorm(q, `${at}.self_attn.q_norm.weight`);
       k = headNorm(k, `${at}.self_attn.k_norm.weight`);
     }
     q = rotate(tape, q, rotation, config.heads);
     k = rotate(tape, k, rotation, config.keyValueHeads);
-    const mixed = attention.attend(layer, q, k, v);
-    const hidden = add(tape, input, project(`${at}.self_attn.o_proj`, mixed, config.outputBias));
+    const mixed = attention.attend(layer, q, k, v!);
+    const [attended] = projectAll([`${at}.self_attn.o_proj`], mixed, config.outputBias);
+    const hidden = add(tape, input, attended!);
 
     const z = rmsNorm(tape, hidden, weight(`${at}.post_attention_layernorm.weight`), config.rmsNormEps);
-    const gate = project(`${at}.mlp.gate_proj`, z, config.mlpBias);
-    const up = project(`${at}.mlp.up_proj`, z, config.mlpBias);
-    const down = project(`${at}.mlp.down_proj`, swiglu(tape, gate, up), config.mlpBias);
-    return add(tape, hidden, down);
+    const [gate, up] = projectAll([`${at}.mlp.gate_proj`, `${at}.mlp.up_proj`], z, config.mlpBias);
+    const [down] = projectAll([`${at}.mlp.down_proj`], swiglu(tape, gate!, up!), config.mlpBias);
+    return add(tape, hidden, down!);
   };
 
   let hidden = embedding(tape, weight('model.embed_tokens.weight'), ids);

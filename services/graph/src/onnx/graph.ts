@@ -63,11 +63,11 @@ export class OnnxGraph {
   }
 
   /** A weight that stays in its file. */
-  external(name: string, shape: readonly number[], data: ExternalData): Value {
+  external(name: string, shape: readonly number[], data: ExternalData, type: ElementType = 'float32'): Value {
     this.#initializers.push(
       create(TensorProtoSchema, {
         name,
-        dataType: ELEMENT.float32,
+        dataType: ELEMENT[type],
         dims: shape.map(BigInt),
         dataLocation: DataLocation.EXTERNAL,
         externalData: [

@@ -2,7 +2,10 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { CheckpointError } from '../checkpoint/errors.ts';
 import type { OnnxGraph, Value } from './graph.ts';
 
-/** Gives a graph the weights of a float32 checkpoint, each once and where it lies. */
+/** Types of safetensors by those of the graph. */
+const DTYPES = { float32: 'F32', int8: 'I8', uint8: 'U8' } as const;
+
+/** Gives a graph the weights of a checkpoint, each once and where it lies. */
 export class WeightSource {
   readonly #graph: OnnxGraph;
   readonly #checkpoint: Checkpoint;
@@ -16,12 +19,12 @@ export class WeightSource {
   }
 
   /** @throws CheckpointError when the checkpoint lacks it or has it in another shape or type */
-  get(name: string, shape: readonly number[]): Value {
+  get(name: string, shape: readonly number[], type: keyof typeof DTYPES = 'float32'): Value {
     const known = this.#values.get(name);
     if (known) return known;
     const entry = this.#checkpoint.tensors.get(name);
     if (!entry) throw new CheckpointError(`the checkpoint has no tensor ${name}`);
-    if (entry.dtype !== 'F32')
+    if (entry.dtype !== DTYPES[type])
       throw new CheckpointError(`tensor ${name} is ${entry.dtype}; convert the checkpoint first`);
     if (entry.shape.join() !== shape.join()) {
       throw new CheckpointError(
@@ -33,11 +36,8 @@ export class WeightSource {
       location = `weights-${this.files.size}.safetensors`;
       this.files.set(location, entry.file);
     }
-    const value = this.#graph.external(name, shape, {
-      location,
-      offset: entry.offset,
-      byteLength: entry.byteLength,
-    });
+    const { offset, byteLength } = entry;
+    const value = this.#graph.external(name, shape, { location, offset, byteLength }, type);
     this.#values.set(name, value);
     return value;
   }

@@ -1,0 +1,84 @@
+import type { ModelConfig } from '../models/config.ts';
+
+/** Where tokens of a sequence lie: its blocks in order. */
+export type BlockTable = readonly number[];
+
+/**
+ * Keys and values of all sequences in blocks of some tokens, one array that the graph reads without a copy:
+ * [2 * layers, keyValueHeads, blocks, blockSize, headDim], of each layer its keys, then its values. Blocks that follow
+ * one another follow one another in memory for each head, which reading them depends on.
+ */
+export class KeyValuePool {
+  readonly blocks: number;
+  readonly blockSize: number;
+  readonly data: Float32Array;
+  /** Keys and values of all layers: 2 * layers. */
+  readonly sides: number;
+  readonly heads: number;
+  readonly headDim: number;
+
+  constructor(config: ModelConfig, blocks: number, blockSize: number) {
+    this.blocks = blocks;
+    this.blockSize = blockSize;
+    this.sides = 2 * config.layers;
+    this.heads = config.keyValueHeads;
+    this.headDim = config.headDim;
+    this.data = new Float32Array(this.sides * this.heads * blocks * blockSize * this.headDim);
+  }
+
+  /** Values of one token in one side: heads * headDim. */
+  get width(): number {
+    return this.heads * this.headDim;
+  }
+
+  /** Fills a block with zeros: the graph reads whole blocks, and what is masked must be finite still. */
+  clear(block: number): void {
+    const size = this.blockSize * this.headDim;
+    for (let row = block; row < this.sides * this.heads * this.blocks; row += this.blocks)
+      this.data.fill(0, row * size, (row + 1) * size);
+  }
+
+  /**
+   * Puts a token's keys and values to its place.
+   * @param source [sides, ..., width]; the token's own in side s begin at from + s * stride
+   */
+  write(table: BlockTable, position: number, source: Float32Array, from: number, stride: number): void {
+    const { headDim, heads, data } = this;
+    for (let side = 0; side < this.sides; side++) {
+      for (let head = 0; head < heads; head++) {
+        const at = this.#offset(side, head, table, position);
+        const own = from + side * stride + head * headDim;
+        for (let i = 0; i < headDim; i++) data[at + i] = source[own + i]!;
+      }
+    }
+  }
+
+  /** Copies positions from..end out: [end - from, sides, width], to be put back by `restore`. */
+  save(table: BlockTable, from: number, end: number): Float32Array {
+    const { sides, heads, headDim, width } = this;
+    const saved = new Float32Array((end - from) * sides * width);
+    let to = 0;
+    for (let position = from; position < end; position++) {
+      for (let side = 0; side < sides; side++) {
+        for (let head = 0; head < heads; head++, to += headDim) {
+          const at = this.#offset(side, head, table, position);
+          saved.set(this.data.subarray(at, at + headDim), to);
+        }
+      }
+    }
+    return saved;
+  }
+
+  /** Puts what `save` gave back behind the positions before `from`. */
+  restore(table: BlockTable, from: number, saved: Float32Array): void {
+    const { sides, width } = this;
+    const count = saved.length / (sides * width);
+    for (let i = 0; i < count; i++) this.write(table, from + i, saved, i * sides * width, width);
+  }
+
+  #offset(side: number, head: number, table: BlockTable, position: number): number {
+    const block = table[Math.floor(position / this.blockSize)]!;
+    const row = (side * this.heads + head) * this.blocks + block;
+    return (row * this.blockSize + (position % this.blockSize)) * this.headDim;
+  }
+}
