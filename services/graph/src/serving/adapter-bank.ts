@@ -9,7 +9,10 @@ interface Range {
   count: number;
 }
 
-/** Sums of the runtime's products run over so many inputs at once: an adapter's rows must not lie across the border. */
+/**
+ * The runtime's products add so many inputs up at once, and how many depends on the columns where they are fewer: rows
+ * come in whole blocks of this size and an adapter's don't lie across a border, so that its sums are always the same.
+ */
 const SUM_BLOCK = 128;
 
 /** The matrices of a group's adapters, rank by rank: A [rows, layers, inputs], B [rows, layers, outputs]. */
@@ -123,14 +126,17 @@ export class AdapterBank {
   select(kind: GroupKind, slots: readonly number[]): BankSelection {
     const { layers } = this.#config;
     const columns: { row: number; slot: number }[] = [];
+    const fillUp = (count: number) => {
+      for (let i = 0; i < count; i++) columns.push({ row: 0, slot: -1 });
+    };
     for (const slot of new Set(slots)) {
       const range = this.#ranges.get(slot)?.get(kind);
       if (!range || range.count === 0) continue;
       const left = SUM_BLOCK - (columns.length % SUM_BLOCK);
-      if (left < Math.min(range.count, SUM_BLOCK))
-        for (let i = 0; i < left; i++) columns.push({ row: 0, slot: -1 });
+      if (left < Math.min(range.count, SUM_BLOCK)) fillUp(left);
       for (let i = 0; i < range.count; i++) columns.push({ row: range.from + i, slot });
     }
+    fillUp((SUM_BLOCK - (columns.length % SUM_BLOCK)) % SUM_BLOCK);
     const rows = BigInt64Array.from(columns, ({ row }) => BigInt(row * layers));
     const selected = new Float32Array(slots.length * columns.length);
     for (const [n, slot] of slots.entries()) {

@@ -8,7 +8,7 @@ import { AdapterBank } from './adapter-bank.ts';
 import { checkRows } from './check-rows.ts';
 import { decoderGraph } from './decoder-graph.ts';
 import { KeyValuePool } from './key-value-pool.ts';
-import { type LaneBatch, laneBatches } from './lanes.ts';
+import { inCompany, type LaneBatch, laneBatches } from './lanes.ts';
 import { linearGroups } from './linear-groups.ts';
 import { type PackingOptions, packedWeights, type ServingPrecision } from './packed-weights.ts';
 import { type FeedSource, stepFeeds } from './step-feeds.ts';
@@ -184,7 +184,10 @@ export class CachedDecoder {
       }
       wanted.set(row, own);
     }
-    const logits = await this.#compute(batch, [...wanted.values()].flat());
+    const asked = [...wanted.values()].flat();
+    // Rounding to 8 bits can't be asked for no row at all.
+    const none = asked.length === 0 && this.#feeds.precision === 'int8';
+    const logits = await this.#compute(batch, none ? [0] : asked);
     let from = 0;
     for (const [row, own] of wanted) {
       results.set(row, logits.subarray(from, from + own.length * vocabSize));
@@ -194,10 +197,11 @@ export class CachedDecoder {
 
   /** Runs the graph and keeps the new keys and values; logits [logitRows, vocabSize]. */
   async #compute(batch: LaneBatch, logitRows: readonly number[]): Promise<Float32Array> {
-    const outputs = await this.#session.run(stepFeeds(this.#feeds, batch, logitRows));
+    const computed = inCompany(batch);
+    const outputs = await this.#session.run(stepFeeds(this.#feeds, computed, logitRows));
     const fresh = outputs.new_key_values!.data as Float32Array;
     const { width } = this.#pool;
-    const stride = batch.lanes.length * batch.length * width;
+    const stride = computed.lanes.length * batch.length * width;
     for (const { row, first, tokens, at } of batch.lanes) {
       for (let t = 0; t < tokens.length; t++)
         this.#pool.write(row.blockTable, row.start + first + t, fresh, (at + t) * width, stride);

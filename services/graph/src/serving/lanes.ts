@@ -80,3 +80,13 @@ function byContext<L extends Omit<Lane, 'at'>>(
 function numbered(lanes: Omit<Lane, 'at'>[], length: number): LaneBatch {
   return { length, lanes: lanes.map((lane, i) => ({ ...lane, at: i * length })) };
 }
+
+/**
+ * A single token with an adapter is computed twice over: the adapter's products go another way for one row alone, and
+ * its result would differ in the last bit from that in company.
+ */
+export function inCompany(batch: LaneBatch): LaneBatch {
+  const [lane] = batch.lanes;
+  if (batch.lanes.length > 1 || batch.length > 1 || lane!.row.adapterSlot === 0) return batch;
+  return { ...batch, lanes: [lane!, { ...lane!, at: 1 }] };
+}
