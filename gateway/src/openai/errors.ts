@@ -1,26 +1,35 @@
+import { status } from '@grpc/grpc-js';
+import { LandfallError } from '@landfall/common/errors/errors.ts';
+
 /** A parameter of an OpenAI-style request that can't be served, named. */
-export class BadChatRequest extends Error {
+export class BadRequest extends Error {
+  override name = 'BadRequest';
   readonly param: string;
 
   constructor(param: string, message: string) {
-    super(`${param} ${message}`);
+    super(`${param}: ${message}`);
     this.param = param;
   }
 }
 
-/** HTTP status and type of an error body, by gRPC code. */
-const BY_CODE: Record<number, { status: number; type: string }> = {
-  1: { status: 499, type: 'request_cancelled' },
-  3: { status: 400, type: 'invalid_request_error' },
-  4: { status: 504, type: 'timeout_error' },
-  5: { status: 404, type: 'not_found_error' },
-  7: { status: 403, type: 'permission_error' },
-  8: { status: 429, type: 'rate_limit_error' },
-  9: { status: 400, type: 'invalid_request_error' },
-  11: { status: 400, type: 'invalid_request_error' },
-  12: { status: 501, type: 'unsupported_error' },
-  14: { status: 503, type: 'overloaded_error' },
-  16: { status: 401, type: 'authentication_error' },
+/** The body has more bytes than are taken. */
+export class BodyTooLarge extends Error {
+  override name = 'BodyTooLarge';
+}
+
+/** HTTP status, type and code of an error body, by gRPC code; the codes are those that OpenAI's clients look for. */
+const BY_CODE: Partial<Record<status, { status: number; type: string; code?: string }>> = {
+  [status.CANCELLED]: { status: 499, type: 'request_cancelled' },
+  [status.INVALID_ARGUMENT]: { status: 400, type: 'invalid_request_error' },
+  [status.DEADLINE_EXCEEDED]: { status: 504, type: 'timeout_error' },
+  [status.NOT_FOUND]: { status: 404, type: 'invalid_request_error', code: 'model_not_found' },
+  [status.PERMISSION_DENIED]: { status: 403, type: 'permission_error', code: 'permission_denied' },
+  [status.RESOURCE_EXHAUSTED]: { status: 429, type: 'rate_limit_error', code: 'rate_limit_exceeded' },
+  [status.FAILED_PRECONDITION]: { status: 400, type: 'invalid_request_error' },
+  [status.OUT_OF_RANGE]: { status: 400, type: 'invalid_request_error' },
+  [status.UNIMPLEMENTED]: { status: 501, type: 'unsupported_error' },
+  [status.UNAVAILABLE]: { status: 503, type: 'overloaded_error' },
+  [status.UNAUTHENTICATED]: { status: 401, type: 'authentication_error', code: 'invalid_api_key' },
 };
 
 export interface OpenAiError {
@@ -28,8 +37,33 @@ export interface OpenAiError {
   body: { error: { message: string; type: string; param: string | null; code: string | null } };
 }
 
-/** The error body that OpenAI's clients expect, for a gRPC status. */
-export function openAiError(code: number, message: string, param: string | null = null): OpenAiError {
-  const { status, type } = BY_CODE[code] ?? { status: 500, type: 'server_error' };
-  return { status, body: { error: { message, type, param, code: null } } };
+const invalid = (httpStatus: number, message: string, param: string | null, code: string): OpenAiError => ({
+  status: httpStatus,
+  body: { error: { message, type: 'invalid_request_error', param, code } },
+});
+
+/** What is said of a path or verb that is not served. */
+export function notServed(verb: string, path: string, pathExists: boolean): OpenAiError {
+  const message = `${verb} ${path.slice(0, 256)} is not served`;
+  return invalid(pathExists ? 405 : 404, message, null, pathExists ? 'method_not_allowed' : 'unknown_url');
+}
+
+/** What a failure says to an OpenAI client. One that is not ours to tell leaves as internal and is handed to `log`. */
+export function toOpenAiError(cause: unknown, log: (cause: unknown) => void): OpenAiError {
+  if (cause instanceof BadRequest) return invalid(400, cause.message, cause.param, 'invalid_value');
+  if (cause instanceof BodyTooLarge) return invalid(413, cause.message, null, 'request_too_large');
+  const known = cause instanceof LandfallError ? BY_CODE[cause.code] : undefined;
+  if (!(cause instanceof LandfallError) || !known) {
+    log(cause);
+    const error = { message: 'internal error', type: 'server_error', param: null, code: 'internal_error' };
+    return { status: 500, body: { error } };
+  }
+  const named = known.code === 'model_not_found' ? 'model' : null;
+  const error = {
+    message: cause.message,
+    type: known.type,
+    param: cause.fieldViolations[0]?.field || named,
+    code: known.code ?? cause.reason?.toLowerCase() ?? null,
+  };
+  return { status: known.status, body: { error } };
 }

@@ -1,17 +1,16 @@
+import type { IncomingMessage } from 'node:http';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { EdgeRequest, EdgeResponse } from '../edge/one-port.ts';
-import { BadChatRequest, type OpenAiError, openAiError } from './errors.ts';
-
-const INVALID_ARGUMENT = 3;
-const INTERNAL = 13;
-const RESOURCE_EXHAUSTED = 8;
+import { BadRequest, BodyTooLarge } from './errors.ts';
 
 /** Node's two kinds of response write alike; their types have no common form. */
 interface Writer {
+  setHeader(name: string, value: string): unknown;
   writeHead(status: number, headers: Record<string, string>): unknown;
   write(text: string): boolean;
   end(text?: string): unknown;
   once(event: 'drain' | 'close', listener: () => void): unknown;
+  removeListener(event: 'drain' | 'close', listener: () => void): unknown;
   readonly headersSent: boolean;
 }
 export const writer = (response: EdgeResponse): Writer => response as unknown as Writer;
@@ -33,37 +32,35 @@ export function sendJson(
   writer(response).end(text);
 }
 
-/** What a failure says to an OpenAI client. */
-export function toOpenAiError(cause: unknown, log: (cause: unknown) => void): OpenAiError {
-  if (cause instanceof BadChatRequest) return openAiError(INVALID_ARGUMENT, cause.message, cause.param);
-  if (cause instanceof LandfallError)
-    return openAiError(cause.code, cause.message, cause.fieldViolations[0]?.field ?? null);
-  log(cause);
-  return openAiError(INTERNAL, 'internal error');
-}
-
-/** Seconds to wait, where the failure says so. */
+/** How long to wait, where the failure says so; OpenAI's clients read milliseconds before seconds. */
 export function retryHeaders(cause: unknown): Record<string, string> {
   const ms = cause instanceof LandfallError ? cause.retryAfterMs : undefined;
-  return ms === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(ms / 1000))) };
+  if (ms === undefined) return {};
+  return {
+    'retry-after': String(Math.max(1, Math.ceil(ms / 1000))),
+    'retry-after-ms': String(Math.ceil(ms)),
+  };
 }
 
 /**
  * Reads a JSON body.
- * @throws BadChatRequest for anything that is not JSON, LandfallError RESOURCE_EXHAUSTED beyond `maxBytes`
+ * @throws BadRequest for anything that is not JSON, BodyTooLarge beyond `maxBytes`
  */
 export async function readJson(request: EdgeRequest, maxBytes: number): Promise<unknown> {
+  const tooLarge = () => new BodyTooLarge(`the body is larger than ${maxBytes} bytes`);
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
   const parts: Buffer[] = [];
   let size = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
+  // The request outlives the loop: its connection still has to carry the refusal.
+  const body = (request as IncomingMessage).iterator({ destroyOnReturn: false });
+  for await (const part of body as AsyncIterable<Buffer>) {
     size += part.length;
-    if (size > maxBytes)
-      throw new LandfallError(RESOURCE_EXHAUSTED, `the body is larger than ${maxBytes} bytes`);
+    if (size > maxBytes) throw tooLarge();
     parts.push(part);
   }
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts)));
   } catch {
-    throw new BadChatRequest('body', 'must be JSON in UTF-8');
+    throw new BadRequest('body', 'must be JSON in UTF-8');
   }
 }

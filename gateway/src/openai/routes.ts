@@ -6,49 +6,91 @@ import type { GatewayContext } from '../context.ts';
 import { admit } from '../edge/admission.ts';
 import type { EdgeRequest, EdgeResponse } from '../edge/one-port.ts';
 import { type EdgeSpan, startSpan } from '../edge/span.ts';
-import { chatCompletions } from './chat-completions.ts';
-import { openAiError } from './errors.ts';
-import { retryHeaders, sendJson, toOpenAiError, writer } from './http.ts';
-import { listModels } from './models.ts';
+import { answer } from './answer.ts';
+import { chatFormat } from './chat-format.ts';
+import { parseChatRequest } from './chat-request.ts';
+import { completionFormat } from './completion-format.ts';
+import { parseCompletionRequest } from './completion-request.ts';
+import { BodyTooLarge, notServed, toOpenAiError } from './errors.ts';
+import type { AnswerFormat } from './format.ts';
+import { readJson, retryHeaders, sendJson, writer } from './http.ts';
+import { getModel, listModels } from './models.ts';
+import type { OpenAiRequest } from './request.ts';
+
+type Run = (
+  context: GatewayContext,
+  request: EdgeRequest,
+  response: EdgeResponse,
+  call: CallContext,
+) => Promise<void>;
 
 interface Route {
   verb: string;
   /** The method whose role this route asks for. */
   method: DescMethod;
-  run: (
-    context: GatewayContext,
-    request: EdgeRequest,
-    response: EdgeResponse,
-    call: CallContext,
-  ) => Promise<void>;
+  run: Run;
 }
+
+const { generate } = TextInferenceService.method;
+const { listDeployments } = BalancerService.method;
+
+const completions =
+  (parse: (body: unknown) => OpenAiRequest, format: AnswerFormat): Run =>
+  async (context, request, response, call) => {
+    const asked = parse(await readJson(request, context.config.maxMessageBytes));
+    await answer(context, response, call, asked, format);
+  };
 
 const ROUTES = new Map<string, Route>([
   [
     '/v1/chat/completions',
-    { verb: 'POST', method: TextInferenceService.method.generate, run: chatCompletions },
+    { verb: 'POST', method: generate, run: completions(parseChatRequest, chatFormat) },
+  ],
+  [
+    '/v1/completions',
+    { verb: 'POST', method: generate, run: completions(parseCompletionRequest, completionFormat) },
   ],
   [
     '/v1/models',
     {
       verb: 'GET',
-      method: BalancerService.method.listDeployments,
-      run: (context, _request, response, call) => listModels(context, response, call),
+      method: listDeployments,
+      run: (context, _, response, call) => listModels(context, response, call),
     },
   ],
 ]);
 
-const UNIMPLEMENTED = 12;
+const MODELS = '/v1/models/';
+
+function routeOf(path: string): Route | undefined {
+  const route = ROUTES.get(path);
+  if (route || !path.startsWith(MODELS) || path === MODELS) return route;
+  return {
+    verb: 'GET',
+    method: listDeployments,
+    run: (context, _, response, call) =>
+      getModel(context, response, call, decoded(path.slice(MODELS.length))),
+  };
+}
+
+/** A part of a path as it was meant; what can not be decoded names nothing. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return '';
+  }
+}
 
 /** Answers a request for the OpenAI-compatible API; false where the path is none of it. */
 export function openAiRoute(context: GatewayContext, request: EdgeRequest, response: EdgeResponse): boolean {
   const path = (request.url ?? '').split('?', 1)[0]!;
   if (!path.startsWith('/v1/')) return false;
-  void answer(context, path, request, response);
+  void serve(context, path, request, response);
   return true;
 }
 
-async function answer(
+async function serve(
   context: GatewayContext,
   path: string,
   request: EdgeRequest,
@@ -60,28 +102,37 @@ async function answer(
   let release = () => {};
   try {
     // A stranger learns nothing of which paths exist.
-    const route = ROUTES.get(path);
-    const method = route?.method ?? BalancerService.method.listDeployments;
+    const route = routeOf(path);
+    const method = route?.method ?? listDeployments;
     const admitted = await admit(context, request.headers.authorization ?? null, method);
     release = admitted.release;
     if (!route || route.verb !== request.method) {
-      const { status, body } = openAiError(UNIMPLEMENTED, `${request.method} ${path} is not served`);
-      sendJson(response, route ? 405 : status === 501 ? 404 : status, body);
+      const { status, body } = notServed(request.method ?? '', path, route !== undefined);
+      sendJson(response, status, body, route ? { allow: route.verb } : {});
       return;
     }
     span = startSpan(`${route.verb} ${path}`, new Headers(traceHeaders(request)), admitted.caller);
+    writer(response).setHeader('x-request-id', span.traceId);
     const call = span.callContext(admitted.caller, gone.signal, Number.POSITIVE_INFINITY);
     await route.run(context, request, response, call);
   } catch (cause) {
     span?.fail(cause);
-    const log = (unknown: unknown) => context.logger.error({ err: unknown, path }, 'request failed');
+    const log = (unknown: unknown) => {
+      // A client that leaves while it sends breaks off its own request.
+      if (!gone.signal.aborted) context.logger.error({ err: unknown, path }, 'request failed');
+    };
     const { status, body } = toOpenAiError(cause, log);
-    if (!writer(response).headersSent) sendJson(response, status, body, retryHeaders(cause));
-    else writer(response).end();
+    if (writer(response).headersSent) writer(response).end();
+    else sendJson(response, status, body, { ...retryHeaders(cause), ...lastWords(request, cause) });
   } finally {
     span?.end();
     release();
   }
+}
+
+/** What is left of a body that is too large is not waited for. */
+function lastWords({ httpVersionMajor }: EdgeRequest, cause: unknown): Record<string, string> {
+  return cause instanceof BodyTooLarge && httpVersionMajor === 1 ? { connection: 'close' } : {};
 }
 
 function traceHeaders(request: EdgeRequest): Record<string, string> {

@@ -1,0 +1,89 @@
+import { randomUUID } from 'node:crypto';
+import { targetOf } from '@landfall/common/balancing/target.ts';
+import type { CallContext } from '@landfall/common/rpc/call-context.ts';
+import type { Usage } from '@landfall/proto/landfall/text/v1/generation_pb.js';
+import type { GenerateResponse } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import type { GatewayContext } from '../context.ts';
+import type { EdgeResponse } from '../edge/one-port.ts';
+import { Choices } from './choices.ts';
+import { toOpenAiError } from './errors.ts';
+import { EventStream } from './event-stream.ts';
+import type { AnswerFormat, AnswerHead } from './format.ts';
+import { sendJson } from './http.ts';
+import { inParams, type OpenAiRequest } from './request.ts';
+
+/** Asks a replica and answers in a route's format, as one object or as server-sent events. */
+export async function answer(
+  context: GatewayContext,
+  response: EdgeResponse,
+  call: CallContext,
+  request: OpenAiRequest,
+  format: AnswerFormat,
+): Promise<void> {
+  const head: AnswerHead = {
+    id: `${format.id}-${randomUUID()}`,
+    created: Math.floor(Date.now() / 1000),
+    model: request.model,
+  };
+  const parts = ask(context, call, request);
+  if (request.stream) await sendEvents(context, response, head, request, format, parts);
+  else await sendWhole(response, head, request, format, parts);
+}
+
+async function* ask({ replicas }: GatewayContext, call: CallContext, request: OpenAiRequest) {
+  try {
+    yield* replicas.generate(targetOf(request.model), request.generate, { context: call });
+  } catch (cause) {
+    throw inParams(cause, request);
+  }
+}
+
+async function sendWhole(
+  response: EdgeResponse,
+  head: AnswerHead,
+  request: OpenAiRequest,
+  format: AnswerFormat,
+  parts: AsyncIterable<GenerateResponse>,
+): Promise<void> {
+  const choices = new Choices(request);
+  let usage: Usage | undefined;
+  for await (const part of parts) {
+    choices.add(part);
+    usage = part.usage ?? usage;
+  }
+  if (!usage) throw new Error('a replica ended its answer without saying so');
+  sendJson(response, 200, format.whole(head, choices.all, usage));
+}
+
+async function sendEvents(
+  context: GatewayContext,
+  response: EdgeResponse,
+  plain: AnswerHead,
+  request: OpenAiRequest,
+  format: AnswerFormat,
+  parts: AsyncIterable<GenerateResponse>,
+): Promise<void> {
+  const head: AnswerHead = request.includeUsage ? { ...plain, usage: null } : plain;
+  const out = new EventStream(response);
+  const choices = new Choices(request);
+  let usage: Usage | undefined;
+  try {
+    for await (const part of parts) {
+      usage = part.usage ?? usage;
+      const opening = choices.has(part.index) ? undefined : format.opening(head, part.index);
+      if (opening) await out.send(opening);
+      const choice = choices.add(part);
+      if (choice.text || choice.logprobs) await out.send(format.part(head, choice));
+      if (part.finishReason) await out.send(format.end(head, choices.end(part)));
+    }
+    if (!usage) throw new Error('a replica ended its answer without saying so');
+    if (request.includeUsage) await out.send(format.usage(head, usage));
+    await out.send('[DONE]');
+  } catch (cause) {
+    if (!out.begun) throw cause;
+    // The status is gone: clients read an error object in the stream.
+    const log = (unknown: unknown) => context.logger.error({ err: unknown }, 'an answer failed');
+    await out.send(toOpenAiError(cause, log).body);
+  }
+  out.end();
+}
