@@ -5,9 +5,10 @@
 
 import { BlockManager } from './block-manager.ts';
 import type { Decode } from './detokenizer.ts';
+import type { GrammarSpec, GrammarState } from './grammar/grammar-state.ts';
 import { PostProcessor, tokenReport } from './post-process.ts';
 import type { Runner, StepRow } from './runner.ts';
-import { LogitsNotFiniteError, sample } from './sampler.ts';
+import { LogitsNotFiniteError } from './sampler-order.ts';
 import { Scheduler, type SchedulerLimits, type StepPlan } from './scheduler.ts';
 import { type EngineRequest, type FinishReason, Sequence, type TokenReport } from './sequence.ts';
 
@@ -17,6 +18,8 @@ export interface EngineOptions {
   /** Tokens that end a sequence. */
   eos: ReadonlySet<number>;
   limits: SchedulerLimits;
+  /** The start of a language; requests with a grammar are refused without. */
+  grammarStart?: (spec: GrammarSpec) => GrammarState;
   /** Told when a sequence has left the engine, however it ended. */
   onLeave?: (request: EngineRequest) => void;
 }
@@ -118,7 +121,9 @@ export class Engine {
     );
     if (outside !== undefined)
       throw new RangeError(`token ${outside} is outside the vocabulary of ${vocabularySize}`);
-    const sequence = new Sequence(request, adapterSlot, prefix);
+    const grammar = request.grammar && this.#options.grammarStart?.(request.grammar);
+    if (request.grammar && !grammar) throw new RangeError('this engine holds no output to a grammar');
+    const sequence = new Sequence(request, adapterSlot, prefix, grammar);
     const limited = { ...request, maxTokens: Math.min(request.maxTokens, left) };
     const post = new PostProcessor(limited, this.#options.decode, this.#options.eos);
     this.#active.set(request.id, { sequence, post });
@@ -167,7 +172,8 @@ export class Engine {
     sequence.computed = sequence.length;
     if (request.completion) return this.#scored(sequence, logits);
     try {
-      const sampled = sample(logits, request.sampling, sequence.length);
+      const sampled = sequence.sampler.next(logits, sequence.length);
+      sequence.sampler.accept(sampled.token);
       sequence.output.push(sampled.token);
       const piece = post.next(sampled.token, sequence.output.length);
       if (piece.finish) this.#leave(sequence);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { argmax, LogitsNotFiniteError, largest, type SamplingParameters, sample } from './sampler.ts';
+import { type SamplingParameters, sample } from './sampler.ts';
+import { argmax, LogitsNotFiniteError, largest } from './sampler-order.ts';
 
 const base: SamplingParameters = { temperature: 1, topK: 0, topP: 1, seed: 1n };
 

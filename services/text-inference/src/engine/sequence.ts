@@ -1,6 +1,8 @@
 /** One request inside the engine: what was asked, the tokens so far, and what of them lies in the block pool. */
 
+import type { GrammarSpec, GrammarState } from './grammar/grammar-state.ts';
 import type { SamplingParameters, TokenLogprob } from './sampler.ts';
+import { SequenceSampler } from './sequence-sampler.ts';
 
 export interface EngineRequest {
   id: string;
@@ -14,6 +16,8 @@ export interface EngineRequest {
   stop: string[];
   /** Go on over end-of-sequence tokens. */
   ignoreEos: boolean;
+  /** The language that the output is held to. */
+  grammar?: GrammarSpec | undefined;
   /** Tokens whose likelihood behind the prompt is asked for [n], n >= 1, instead of new ones. */
   completion?: number[] | undefined;
 }
@@ -33,16 +37,18 @@ export class Sequence {
   readonly blockTable: number[] = [];
   /** Positions that the adapter's virtual tokens take before the prompt. */
   readonly prefix: number;
+  readonly sampler: SequenceSampler;
   /** What is there at the start: the prompt, and all but the last token of a completion. */
   readonly #given: number[];
   /** Positions whose keys and values are in the pool. */
   computed: number;
 
-  constructor(request: EngineRequest, adapterSlot: number, prefix = 0) {
+  constructor(request: EngineRequest, adapterSlot: number, prefix = 0, grammar?: GrammarState) {
     this.request = request;
     this.adapterSlot = adapterSlot;
     this.prefix = prefix;
     this.computed = prefix;
+    this.sampler = new SequenceSampler(request.sampling, request.prompt, grammar);
     this.#given = request.completion
       ? request.prompt.concat(request.completion.slice(0, -1))
       : request.prompt;
