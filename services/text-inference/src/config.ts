@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
-import { ConfigError, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
+import { ConfigError, choiceVar, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
 import { readServiceConfig, type ServiceConfig } from '@landfall/common/config/service-config.ts';
 import { InvalidRefError, type ModelRef, parseModelRef } from './model/ref.ts';
 
@@ -22,8 +22,14 @@ export interface TextConfig extends ServiceConfig {
   maxBatch: number;
   /** Requests that wait; more are refused. */
   maxQueue: number;
-  /** Prompt tokens of one prefill step. */
+  /** Prompt tokens of one step while no request waits for a next token. */
   maxPrefillTokens: number;
+  /** Prompt tokens of one step beside requests that do. */
+  maxChunkTokens: number;
+  /** How the weights of linear layers are kept. */
+  precision: 'float32' | 'int8' | 'int4';
+  /** Inputs that share a scale with int4. */
+  int4Block: number;
   /** Blocks of the key/value pool; undefined takes a default. */
   blocks: number | undefined;
   /** Tokens a block holds. */
@@ -55,6 +61,9 @@ export function readTextConfig(env: Env): TextConfig {
     maxBatch: integerVar(env, 'LANDFALL_TEXT_MAX_BATCH', 16, 1, 4096),
     maxQueue: integerVar(env, 'LANDFALL_TEXT_MAX_QUEUE', 64, 0, 100_000),
     maxPrefillTokens: integerVar(env, 'LANDFALL_TEXT_MAX_PREFILL_TOKENS', 512, 16, 1_000_000),
+    maxChunkTokens: integerVar(env, 'LANDFALL_TEXT_MAX_CHUNK_TOKENS', 128, 16, 1_000_000),
+    precision: choiceVar(env, 'LANDFALL_TEXT_QUANTIZATION', 'float32', ['float32', 'int8', 'int4']),
+    int4Block: Number(choiceVar(env, 'LANDFALL_TEXT_INT4_BLOCK', '32', ['16', '32', '64', '128', '256'])),
     blocks: blocks === 0 ? undefined : blocks,
     blockSize: 16,
     adapterSlots: integerVar(env, 'LANDFALL_TEXT_ADAPTERS', 16, 0, 4096),

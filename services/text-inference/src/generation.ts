@@ -2,6 +2,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { Identity } from '@landfall/common/identity/identity.ts';
 import { FinishReason, type TokenLogprobSchema } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type {
   GenerateRequest,
@@ -28,17 +29,21 @@ export async function* runGeneration(
   request: GenerateRequest,
   model: LoadedModel,
   telemetry: GenerationTelemetry,
+  caller: Identity,
   signal: AbortSignal,
 ): AsyncGenerator<GenerateReply, Outcome> {
   const target = await model.adapters.target(request.model, signal);
   const { prompt } = await model.prompts.encode(promptInput(request));
   telemetry.admitted(target.ref, prompt.length);
-  const engineRequest = toEngineRequest(request, prompt, target.adapter, model.thread.shape.contextLength);
+  const { contextLength } = model.thread.shape;
+  const engineRequest = toEngineRequest(request, prompt, target.adapter, contextLength, caller);
   let first = true;
   let outputTokens = 0;
+  let cachedTokens = 0;
   for await (const event of submit(engineRequest, request.model, model, signal)) {
     telemetry.step(event);
     outputTokens += event.tokens;
+    cachedTokens = event.found ?? cachedTokens;
     if (event.finish === 'error') throw new Error(`the model failed: ${event.error}`);
     if (!first && event.text === '' && !event.logprob && !event.finish) continue;
     const reply: GenerateReply = {
@@ -53,7 +58,7 @@ export async function* runGeneration(
       yield {
         ...reply,
         finishReason,
-        usage: { inputTokens: prompt.length, outputTokens, ...telemetry.timings },
+        usage: { inputTokens: prompt.length, outputTokens, cachedTokens, ...telemetry.timings },
       };
       return { finishReason: event.finish === 'stop' ? 'stop' : 'length' };
     }
@@ -91,6 +96,7 @@ function toEngineRequest(
   prompt: number[],
   adapter: string | undefined,
   contextLength: number,
+  { tenant, subject }: Identity,
 ): EngineRequest {
   const { sampling } = request;
   const room = contextLength - prompt.length;
@@ -98,6 +104,10 @@ function toEngineRequest(
     id: randomUUID(),
     prompt,
     adapter,
+    tenant,
+    client: subject,
+    priority: request.priority,
+    promptLookup: sampling?.promptLookup,
     sampling: {
       temperature: sampling?.temperature ?? 0,
       topK: sampling?.topK ?? 0,

@@ -111,8 +111,14 @@ export class TextInferenceService implements Service {
         blocks: config.blocks,
         blockSize: config.blockSize,
         adapterSlots: config.adapterSlots,
+        precision: config.precision,
+        int4Block: config.int4Block,
       },
-      limits: { maxBatch: config.maxBatch, maxPrefillTokens: config.maxPrefillTokens },
+      limits: {
+        maxBatch: config.maxBatch,
+        maxPrefillTokens: config.maxPrefillTokens,
+        maxChunkTokens: config.maxChunkTokens,
+      },
       runnerModule: config.runnerModule,
     });
     void thread.lost.then((reason) => this.#onLost(reason));

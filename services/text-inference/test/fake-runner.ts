@@ -46,13 +46,31 @@ export class FakeRunner implements Runner {
     };
     return rows.map((row) => {
       const length = row.start + row.tokens.length;
-      if (!row.targets) return logits(row, length);
+      if (!row.targets) {
+        const first = row.logits === 'each' ? row.start + 1 : row.logits === 'last' ? length : length + 1;
+        const asked = Array.from({ length: length + 1 - first }, (_, i) => logits(row, first + i));
+        return Float32Array.from(asked.flatMap((each) => [...each]));
+      }
       const first = length - row.targets.length;
       return Float32Array.from(row.targets, (target, i) => {
         const values = logits(row, first + i + 1);
         return values[target]! - Math.log(values.reduce((sum, value) => sum + Math.exp(value), 0));
       });
     });
+  }
+
+  save(blockTable: readonly number[], from: number, end: number): Float32Array {
+    const positions = Array.from({ length: end - from }, (_, i) => from + i);
+    return Float32Array.from(positions, (position) => this.#pool[this.#at(blockTable, position)]!);
+  }
+
+  restore(blockTable: readonly number[], from: number, saved: Float32Array): void {
+    for (const [i, token] of saved.entries()) this.#pool[this.#at(blockTable, from + i)] = token;
+  }
+
+  #at(blockTable: readonly number[], position: number): number {
+    const { blockSize } = this.shape;
+    return blockTable[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
   }
 
   prefixTokens(slot: number): number {

@@ -61,8 +61,8 @@ async function answer({ model, content, ...sampling }: Question): Promise<Genera
 const text = (replies: GenerateResponse[]) => replies.map((r) => r.delta).join('');
 
 describe('a replica with a real model', () => {
-  test('half-precision weights are converted once and kept', async () => {
-    const kept = path.join(folder.join('home'), 'cache', 'float32');
+  test('weights are laid out for serving once and kept', async () => {
+    const kept = path.join(folder.join('home'), 'cache', 'weights');
     const files = () =>
       readdirSync(kept, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.safetensors'));
     expect(files()).toHaveLength(1);

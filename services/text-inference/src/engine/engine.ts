@@ -9,7 +9,7 @@ import type { GrammarSpec, GrammarState } from './grammar/grammar-state.ts';
 import { PostProcessor, tokenReport } from './post-process.ts';
 import type { Runner, StepRow } from './runner.ts';
 import { LogitsNotFiniteError } from './sampler-order.ts';
-import { Scheduler, type SchedulerLimits, type StepPlan } from './scheduler.ts';
+import { type PlannedRow, type Preempted, Scheduler, type SchedulerLimits } from './scheduler.ts';
 import { type EngineRequest, type FinishReason, Sequence, type TokenReport } from './sequence.ts';
 
 export interface EngineOptions {
@@ -24,7 +24,7 @@ export interface EngineOptions {
   onLeave?: (request: EngineRequest) => void;
 }
 
-/** What one step did for one request. */
+/** What one token of a step did for one request. */
 export interface SequenceEvent {
   id: string;
   /** New text, possibly none: a part of a character or of a stop string is held back. */
@@ -38,10 +38,13 @@ export interface SequenceEvent {
   logProbability?: number | undefined;
   /** With finish `error`: for the reader. */
   error?: string | undefined;
+  /** With the first token: prompt tokens whose keys and values were in the pool already. */
+  found?: number | undefined;
 }
 
 export interface StepReport {
-  kind: 'prefill' | 'decode';
+  /** Whether it computed prompts, next tokens, or both. */
+  kind: 'prefill' | 'decode' | 'mixed';
   /** Start, milliseconds since the epoch. */
   startedAt: number;
   durationMs: number;
@@ -49,6 +52,9 @@ export interface StepReport {
   /** New tokens that went through the model. */
   tokens: number;
   preempted: number;
+  /** Tokens that were guessed, and those of them that were right. */
+  guessed: number;
+  guessedRight: number;
   events: SequenceEvent[];
 }
 
@@ -60,6 +66,8 @@ export interface EngineLoad {
   queuedTokens: number;
   freeBlocks: number;
   blocks: number;
+  /** Blocks of prompts that can be shared. */
+  cachedBlocks: number;
 }
 
 export class Engine {
@@ -88,6 +96,7 @@ export class Engine {
       queuedTokens: tokens(this.#scheduler.waiting),
       freeBlocks: this.#blocks.free,
       blocks: this.#blocks.blocks,
+      cachedBlocks: this.#blocks.cached,
     };
   }
 
@@ -123,8 +132,8 @@ export class Engine {
       throw new RangeError(`token ${outside} is outside the vocabulary of ${vocabularySize}`);
     const grammar = request.grammar && this.#options.grammarStart?.(request.grammar);
     if (request.grammar && !grammar) throw new RangeError('this engine holds no output to a grammar');
-    const sequence = new Sequence(request, adapterSlot, prefix, grammar);
     const limited = { ...request, maxTokens: Math.min(request.maxTokens, left) };
+    const sequence = new Sequence(limited, adapterSlot, prefix, this.#blocks.blockSize, grammar);
     const post = new PostProcessor(limited, this.#options.decode, this.#options.eos);
     this.#active.set(request.id, { sequence, post });
     this.#scheduler.add(sequence);
@@ -143,7 +152,9 @@ export class Engine {
     if (!plan) return undefined;
     const startedAt = Date.now();
     const start = performance.now();
-    const rows = plan.sequences.map(toRow);
+    // Before the step: it may write over the blocks that they had.
+    for (const lost of plan.preempted) this.#save(lost);
+    const rows = plan.rows.map(toRow);
     let logits: Float32Array[] | undefined;
     let failure: unknown;
     try {
@@ -152,34 +163,82 @@ export class Engine {
       failure = error;
     }
     const durationMs = performance.now() - start;
-    const events = plan.sequences.map((s, i) =>
-      logits ? this.#advance(s, logits[i]!) : this.#fail(s, failure),
+    const parts = plan.rows.map((row, i) =>
+      logits ? this.#advance(row, logits[i]!) : [this.#fail(row.sequence, failure)],
     );
+    const own = plan.rows.filter((row) => row.own);
     return {
-      kind: plan.kind,
+      kind: own.length === 0 ? 'prefill' : own.length === rows.length ? 'decode' : 'mixed',
       startedAt,
       durationMs,
       rows: rows.length,
       tokens: rows.reduce((sum, row) => sum + row.tokens.length, 0),
       preempted: plan.preempted.length,
-      events,
+      guessed: own.reduce((sum, row) => sum + row.guesses, 0),
+      guessedRight: plan.rows.reduce((sum, row, i) => sum + (row.own ? parts[i]!.length - 1 : 0), 0),
+      events: parts.flat(),
     };
   }
 
-  #advance(sequence: Sequence, logits: Float32Array): SequenceEvent {
+  /** Keeps what a sequence has chosen, so that it goes on from the very same keys and values. */
+  #save({ sequence, blockTable, computed }: Preempted): void {
+    if (computed <= sequence.promptEnd) return;
+    sequence.saved = this.#options.runner.save(blockTable, sequence.promptEnd, computed);
+  }
+
+  #advance(row: PlannedRow, logits: Float32Array): SequenceEvent[] {
+    const { sequence, tokens } = row;
+    if (row.own) return this.#choose(row, logits);
+    sequence.advance(tokens.length);
+    this.#publish(sequence);
+    if (!sequence.pastPrompt) return [];
+    if (sequence.request.completion) return [this.#scored(sequence, logits)];
+    if (sequence.output.length === 0) return this.#choose({ ...row, tokens: [] }, logits);
+    this.#restore(sequence);
+    return [];
+  }
+
+  /** Full blocks of the prompt can be shared from now on. */
+  #publish({ hashes, blockTable, computed }: Sequence): void {
+    const full = Math.min(hashes.length, Math.floor(computed / this.#blocks.blockSize));
+    for (let block = 0; block < full; block++) this.#blocks.publish(blockTable[block]!, hashes[block]!);
+  }
+
+  #restore(sequence: Sequence): void {
+    if (!sequence.saved) return;
+    this.#options.runner.restore(sequence.blockTable, sequence.promptEnd, sequence.saved);
+    sequence.saved = undefined;
+    sequence.advance(sequence.output.length - 1);
+  }
+
+  /**
+   * Chooses the token behind each of a row's last ones, as long as those that were guessed are the ones chosen.
+   * @param logits [guesses + 1, vocabulary]
+   */
+  #choose({ sequence, tokens, guesses }: PlannedRow, logits: Float32Array): SequenceEvent[] {
     const { request } = sequence;
-    const post = this.#active.get(request.id)!.post;
-    sequence.computed = sequence.length;
-    if (request.completion) return this.#scored(sequence, logits);
+    const { vocabularySize } = this.#options.runner.shape;
+    const { post } = this.#active.get(request.id)!;
+    const { sampler } = sequence;
+    const events: SequenceEvent[] = [];
+    const guessed = tokens.slice(tokens.length - guesses);
+    sequence.advance(tokens.length - guesses);
     try {
-      const sampled = sequence.sampler.next(logits, sequence.length);
-      sequence.sampler.accept(sampled.token);
-      sequence.output.push(sampled.token);
-      const piece = post.next(sampled.token, sequence.output.length);
-      if (piece.finish) this.#leave(sequence);
-      return { id: request.id, tokens: 1, logprob: tokenReport(sampled), ...piece };
+      for (let i = 0; i <= guesses; i++) {
+        const row = logits.subarray(i * vocabularySize, (i + 1) * vocabularySize);
+        const sampled = sampler.next(row, sequence.length);
+        sampler.accept(sampled.token);
+        sequence.output.push(sampled.token);
+        const piece = post.next(sampled.token, sequence.output.length);
+        const found = sequence.output.length === 1 ? { found: sequence.found } : {};
+        events.push({ id: request.id, tokens: 1, logprob: tokenReport(sampled), ...piece, ...found });
+        if (piece.finish) this.#leave(sequence);
+        if (piece.finish || sampled.token !== guessed[i]) break;
+        sequence.advance(1);
+      }
+      return events;
     } catch (error) {
-      return this.#fail(sequence, error);
+      return [...events, this.#fail(sequence, error)];
     }
   }
 
@@ -204,12 +263,19 @@ export class Engine {
   }
 }
 
-function toRow(sequence: StepPlan['sequences'][number]): StepRow {
+function toRow({ sequence, tokens, own, guesses }: PlannedRow): StepRow {
+  const { computed, blockTable, adapterSlot, promptEnd, output, request } = sequence;
+  const last = own || computed + tokens.length >= promptEnd;
+  const scored = last && request.completion !== undefined;
+  // What it had chosen before it lost its place is known.
+  const known = !own && output.length > 0;
   return {
-    tokens: sequence.pending(),
-    start: sequence.computed,
-    blockTable: sequence.blockTable,
-    adapterSlot: sequence.adapterSlot,
-    targets: sequence.request.completion,
+    tokens,
+    start: computed,
+    blockTable,
+    adapterSlot,
+    targets: scored ? request.completion : undefined,
+    stepwise: own,
+    logits: !last || known ? 'none' : guesses > 0 ? 'each' : 'last',
   };
 }

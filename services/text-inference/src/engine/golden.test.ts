@@ -56,7 +56,7 @@ describe.runIf(here)('greedy tokens of the reference cases', () => {
         runner,
         decode,
         eos: new Set(),
-        limits: { maxBatch: 5, maxPrefillTokens: 32 },
+        limits: { maxBatch: 5, maxPrefillTokens: 32, maxChunkTokens: 8 },
       });
       const waiting = Array.from({ length: 12 }, (_, i) => ({
         id: `${i}`,
@@ -69,7 +69,22 @@ describe.runIf(here)('greedy tokens of the reference cases', () => {
         while (waiting.length > 0 && (!engine.busy || next() < 0.3)) {
           const { id, prompt, tokens, slot } = waiting.shift()!;
           const sampling = { temperature: 0, topK: 0, topP: 1, seed: 0n };
-          engine.submit({ id, prompt, sampling, maxTokens: tokens.length, stop: [], ignoreEos: true }, slot);
+          engine.submit(
+            {
+              id,
+              prompt,
+              adapter: slot === 0 ? undefined : `slot ${slot}`,
+              tenant: 'default',
+              client: next() < 0.5 ? 'one' : 'two',
+              priority: Math.floor(next() * 3),
+              sampling,
+              maxTokens: tokens.length,
+              stop: [],
+              ignoreEos: true,
+              promptLookup: next() < 0.5 ? 3 : 0,
+            },
+            slot,
+          );
         }
         const report = await engine.step();
         preempted += report?.preempted ?? 0;

@@ -18,14 +18,15 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 function options(): ModelThreadOptions {
   return {
     runner: { folder, cacheFolder: folder, threads: 1, maxBatch: 4, blockSize: 4, adapterSlots: 2 },
-    limits: { maxBatch: 4, maxPrefillTokens: 64 },
+    limits: { maxBatch: 4, maxPrefillTokens: 64, maxChunkTokens: 16 },
     runnerModule: new URL('../../test/fake-runner-module.ts', import.meta.url).href,
   };
 }
 
 function request(id: string, more: Partial<EngineRequest> = {}): EngineRequest {
   const sampling = { temperature: 0, topK: 0, topP: 1, seed: 0n, topLogprobs: 1 };
-  return { id, prompt: [1, 50, 60], sampling, maxTokens: 8, stop: [], ignoreEos: true, ...more };
+  const caller = { tenant: 'default', client: 'one', priority: 0 };
+  return { id, prompt: [1, 50, 60], ...caller, sampling, maxTokens: 8, stop: [], ignoreEos: true, ...more };
 }
 
 async function collect(events: AsyncIterable<RequestEvent>): Promise<RequestEvent[]> {

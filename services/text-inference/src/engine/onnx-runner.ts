@@ -14,15 +14,15 @@ import { AdapterError, type Runner, type RunnerOptions } from './runner.ts';
 const FLOAT_BYTES = 4;
 /** Share of the free memory that the pool takes by default. */
 const MEMORY_SHARE = 1 / 4;
-/** All slots have room for the largest rank among them, so a single one can not be arbitrarily large. */
+/** A step computes all ranks of its adapters, so a single one can not be arbitrarily large. */
 const HIGHEST_RANK = 256;
 
 /** Opens a Hugging Face folder, converts half precision once, makes the session. @throws Error naming what is wrong. */
 export async function createRunner(options: RunnerOptions): Promise<Runner> {
   const checkpoint = openCheckpoint(options.folder);
   const { config } = checkpoint;
-  const { threads, blockSize, adapterSlots } = options;
-  const cacheFolder = path.join(options.cacheFolder, 'float32', fingerprint(checkpoint));
+  const { threads, blockSize, adapterSlots, precision, int4Block } = options;
+  const cacheFolder = path.join(options.cacheFolder, 'weights', fingerprint(checkpoint));
   const blocks = options.blocks ?? defaultBlocks(config, options, process.availableMemory());
   const decoder = await CachedDecoder.create(checkpoint, {
     threads,
@@ -30,11 +30,15 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     blocks,
     blockSize,
     adapterSlots,
+    ...(precision ? { precision } : {}),
+    ...(int4Block ? { int4Block } : {}),
   });
   return {
     shape: { vocabularySize: config.vocabSize, contextLength: config.maxPositions, blocks, blockSize },
     adapterSlots,
     run: (rows) => decoder.step(rows),
+    save: (table, from, end) => decoder.save(table, from, end),
+    restore: (table, from, saved) => decoder.restore(table, from, saved),
     loadAdapter: async (slot, folder) => decoder.setAdapter(slot, openAdapter(folder, config)),
     prefixTokens: (slot) => decoder.prefixTokens(slot),
     clearAdapter: (slot) => decoder.setAdapter(slot, undefined),

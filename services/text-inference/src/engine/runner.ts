@@ -17,6 +17,10 @@ export interface StepRow {
   adapterSlot: number;
   /** What is to follow the last of `tokens`, one each; given where the row is scored and not gone on from. */
   targets?: readonly number[] | undefined;
+  /** Whether the sequence has chosen or guessed the tokens itself: they are computed as if they came one by one. */
+  stepwise: boolean;
+  /** Tokens whose logits are asked for. */
+  logits: 'last' | 'each' | 'none';
 }
 
 export interface ModelShape {
@@ -31,10 +35,14 @@ export interface Runner {
   readonly shape: ModelShape;
   /** Adapters that fit beside the base: slots 1 to this. */
   readonly adapterSlots: number;
-  /** Computes the new tokens of each row, leaves their keys and values in the pool, and returns the logits
-   * [vocabulary] of each row's last token, or the natural log probabilities of a row's targets. Rows are independent
-   * of one another. */
+  /** Computes the new tokens of each row, leaves their keys and values in the pool, and returns the logits that it
+   * asks for, [vocabulary] each, or the natural log probabilities of its targets. Rows are independent of one
+   * another. */
   run(rows: StepRow[]): Promise<Float32Array[]>;
+  /** Copies the keys and values of positions from..end of a sequence out of its blocks. */
+  save(blockTable: readonly number[], from: number, end: number): Float32Array;
+  /** Puts what `save` gave back into a sequence's blocks from a position on. */
+  restore(blockTable: readonly number[], from: number, saved: Float32Array): void;
   /**
    * Puts the adapter of a local folder in peft's layout into a slot; between two steps.
    * @throws AdapterError where it does not fit the model.
@@ -68,6 +76,10 @@ export interface RunnerOptions {
   blockSize: number;
   /** Adapters that fit beside the base. */
   adapterSlots: number;
+  /** How weights are kept: float32 where nothing is said. */
+  precision?: 'float32' | 'int8' | 'int4' | undefined;
+  /** Inputs that share a scale with int4 (32). */
+  int4Block?: number | undefined;
 }
 
 /** A module that can be a worker's runner exports this under the name `createRunner`. */

@@ -1,105 +1,208 @@
 import { describe, expect, test } from 'vitest';
 import { BlockManager } from './block-manager.ts';
-import { Scheduler } from './scheduler.ts';
-import { Sequence } from './sequence.ts';
+import { Scheduler, type SchedulerLimits } from './scheduler.ts';
+import { type EngineRequest, Sequence } from './sequence.ts';
 
-function sequence(id: string, promptLength: number): Sequence {
-  return new Sequence(
-    {
-      id,
-      prompt: new Array(promptLength).fill(5),
-      sampling: { temperature: 0, topK: 0, topP: 1, seed: 0n },
-      maxTokens: 100,
-      stop: [],
-      ignoreEos: true,
-    },
-    0,
-  );
+const BLOCK = 4;
+
+/** A prompt of its own: nothing is shared but where a test says so. */
+function sequence(id: string, prompt: number | number[], more: Partial<EngineRequest> = {}): Sequence {
+  const request: EngineRequest = {
+    id,
+    prompt:
+      typeof prompt === 'number'
+        ? Array.from({ length: prompt }, (_, i) => id.charCodeAt(0) * 1000 + i)
+        : prompt,
+    tenant: 'default',
+    client: 'one',
+    priority: 0,
+    sampling: { temperature: 0, topK: 0, topP: 1, seed: 0n },
+    maxTokens: 100,
+    stop: [],
+    ignoreEos: true,
+    ...more,
+  };
+  return new Sequence(request, 0, 0, BLOCK);
 }
 
-/** Runs one step as the engine would: what was planned is computed and each row gets a token. */
-function step(scheduler: Scheduler): string {
-  const plan = scheduler.plan();
-  if (!plan) return 'idle';
-  const rows = plan.sequences.map((s) => {
-    const from = s.computed;
-    s.computed = s.length;
-    s.output.push(7);
-    return `${s.id}[${from}:${s.computed}]@${s.blockTable.join(',')}`;
-  });
-  const lost = plan.preempted.map((s) => ` -${s.id}`).join('');
-  return `${plan.kind} ${rows.join(' ')}${lost}`;
+class Trace {
+  readonly blocks: BlockManager;
+  readonly scheduler: Scheduler;
+
+  constructor(blocks: number, limits: Partial<SchedulerLimits> = {}) {
+    this.blocks = new BlockManager(blocks, BLOCK);
+    const all = { maxBatch: 8, maxPrefillTokens: 16, maxChunkTokens: 8, ...limits };
+    this.scheduler = new Scheduler(this.blocks, all);
+  }
+
+  add(...sequences: Sequence[]): void {
+    for (const each of sequences) this.scheduler.add(each);
+  }
+
+  /**
+   * Runs one step as the engine would and tells of each row which positions it computed, `+` where it took a token, its
+   * guesses in brackets; then who lost a place. Guesses are wrong.
+   */
+  step(): string {
+    const plan = this.scheduler.plan();
+    if (!plan) return 'idle';
+    const rows = plan.rows.map(({ sequence: s, tokens, own, guesses }) => {
+      const from = s.computed;
+      s.advance(tokens.length - guesses);
+      for (let b = 0; b < Math.floor(Math.min(s.computed, s.promptEnd) / BLOCK); b++)
+        if (s.hashes[b]) this.blocks.publish(s.blockTable[b]!, s.hashes[b]!);
+      const known = !own && s.output.length > 0;
+      if (s.pastPrompt && known) s.advance(s.output.length - 1);
+      else if (s.pastPrompt) s.output.push(7);
+      const guessed = guesses > 0 ? `(${tokens.slice(-guesses)})` : '';
+      return `${s.id}[${from}:${from + tokens.length - guesses}]${guessed}${s.pastPrompt && !known ? '+' : ''}`;
+    });
+    return [...rows, ...plan.preempted.map(({ sequence: s }) => `-${s.id}`)].join(' ');
+  }
 }
 
 describe('Scheduler', () => {
-  test('requests join at any step: prefill first, then all decode together', () => {
-    const blocks = new BlockManager(8, 4);
-    const scheduler = new Scheduler(blocks, { maxBatch: 3, maxPrefillTokens: 8 });
-    const [a, b, c, d] = [sequence('a', 3), sequence('b', 4), sequence('c', 5), sequence('d', 1)];
-    scheduler.add(a);
-    expect(step(scheduler)).toBe('prefill a[0:3]@0');
-    expect(step(scheduler)).toBe('decode a[3:4]@0');
-    scheduler.add(b);
-    scheduler.add(c);
-    scheduler.add(d);
-    expect(step(scheduler)).toBe('prefill b[0:4]@1');
-    expect(step(scheduler)).toBe('prefill c[0:5]@2,3');
+  test('requests join at any step, and all that are past their prompt take a token in each', () => {
+    const trace = new Trace(16, { maxBatch: 3 });
+    const [a, b, c, d] = [sequence('a', 3), sequence('b', 4), sequence('c', 3), sequence('d', 1)];
+    trace.add(a);
+    expect(trace.step()).toBe('a[0:3]+');
+    expect(trace.step()).toBe('a[3:4]+');
+    trace.add(b, c, d);
+    expect(trace.step()).toBe('a[4:5]+ b[0:4]+ c[0:3]+');
     // The batch is full: d waits until someone leaves.
-    expect(step(scheduler)).toBe('decode a[4:5]@0,4 b[4:5]@1,5 c[5:6]@2,3');
-    scheduler.remove(b);
-    expect(step(scheduler)).toBe('prefill d[0:1]@1');
-    expect(step(scheduler)).toBe('decode a[5:6]@0,4 c[6:7]@2,3 d[1:2]@1');
-    for (const s of [a, c, d]) scheduler.remove(s);
-    expect(step(scheduler)).toBe('idle');
-    expect(blocks.free).toBe(8);
+    expect(trace.step()).toBe('a[5:6]+ b[4:5]+ c[3:4]+');
+    trace.scheduler.remove(b);
+    expect(trace.step()).toBe('a[6:7]+ c[4:5]+ d[0:1]+');
+    for (const s of [a, c, d]) trace.scheduler.remove(s);
+    expect(trace.step()).toBe('idle');
+    expect(trace.blocks.free).toBe(16);
   });
 
-  test('several short prompts share a prefill step within the budget, a long one goes alone', () => {
-    const scheduler = new Scheduler(new BlockManager(100, 4), { maxBatch: 8, maxPrefillTokens: 8 });
-    for (const [id, length] of [
-      ['a', 3],
-      ['b', 4],
-      ['c', 1],
-      ['d', 30],
-      ['e', 1],
-    ] as const)
-      scheduler.add(sequence(id, length));
-    // c would fit beside them if rows were not filled up to the longest.
-    expect(step(scheduler)).toMatch(/^prefill a\[0:3\]@\S+ b\[0:4\]@\S+$/);
-    expect(step(scheduler)).toMatch(/^prefill c\[0:1\]@\S+$/);
-    expect(step(scheduler)).toMatch(/^prefill d\[0:30\]@\S+$/);
-    expect(step(scheduler)).toMatch(/^prefill e\[0:1\]@\S+$/);
+  test('a long prompt goes in chunks beside the others, larger ones while nobody waits for a token', () => {
+    const trace = new Trace(64);
+    trace.add(sequence('l', 40), sequence('m', 6));
+    expect(trace.step()).toBe('l[0:16]');
+    expect(trace.step()).toBe('l[16:32]');
+    expect(trace.step()).toBe('l[32:40]+ m[0:6]+');
+    trace.add(sequence('n', 20), sequence('o', 2));
+    expect(trace.step()).toBe('l[40:41]+ m[6:7]+ n[0:8]');
+    expect(trace.step()).toBe('l[41:42]+ m[7:8]+ n[8:16]');
+    expect(trace.step()).toBe('l[42:43]+ m[8:9]+ n[16:20]+ o[0:2]+');
   });
 
-  test('without a free block the youngest is sent back, and computed anew with its tokens so far', () => {
-    const blocks = new BlockManager(3, 2);
-    const scheduler = new Scheduler(blocks, { maxBatch: 4, maxPrefillTokens: 8 });
-    const [a, b] = [sequence('a', 2), sequence('b', 1)];
-    scheduler.add(a);
-    scheduler.add(b);
-    expect(step(scheduler)).toBe('prefill a[0:2]@0 b[0:1]@1');
-    expect(step(scheduler)).toBe('decode a[2:3]@0,2 b[1:2]@1');
-    expect(step(scheduler)).toBe('decode a[3:4]@0,2 -b');
-    // b needs two blocks for its three tokens, and one is free: it waits, a goes on.
-    expect(step(scheduler)).toBe('decode a[4:5]@0,2,1');
-    expect(scheduler.waiting).toEqual([b]);
-    scheduler.remove(a);
-    expect(step(scheduler)).toBe('prefill b[0:3]@0,2');
-    expect(b.output).toEqual([7, 7, 7]);
-    scheduler.remove(b);
-    expect(blocks.free).toBe(3);
+  test('without a free block the youngest of the lowest priority loses its place, and goes on later', () => {
+    const trace = new Trace(4);
+    const [a, b] = [sequence('a', 4), sequence('b', 4)];
+    trace.add(a, b);
+    expect(trace.step()).toBe('a[0:4]+ b[0:4]+');
+    expect(trace.step()).toBe('a[4:5]+ b[4:5]+');
+    for (let i = 5; i < 8; i++) expect(trace.step()).toBe(`a[${i}:${i + 1}]+ b[${i}:${i + 1}]+`);
+    expect(trace.step()).toBe('a[8:9]+ -b');
+    // The prompt is still in the pool; b has nine tokens, and one free block is not enough for the rest of them.
+    expect(trace.step()).toBe('a[9:10]+');
+    trace.scheduler.remove(a);
+    expect(trace.step()).toBe('b[3:4]'.replace('3:4', '0:4'));
+    expect(trace.step()).toBe('b[8:9]+');
+    expect(b.output).toHaveLength(6);
+    trace.scheduler.remove(b);
+    expect(trace.blocks.free).toBe(4);
   });
 
-  test('a removed sequence leaves the queue or the batch, and its blocks are free', () => {
-    const blocks = new BlockManager(4, 2);
-    const scheduler = new Scheduler(blocks, { maxBatch: 1, maxPrefillTokens: 8 });
-    const [a, b] = [sequence('a', 2), sequence('b', 2)];
-    scheduler.add(a);
-    scheduler.add(b);
-    expect(step(scheduler)).toBe('prefill a[0:2]@0');
-    scheduler.remove(b);
-    scheduler.remove(a);
-    expect(step(scheduler)).toBe('idle');
-    expect(blocks.free).toBe(4);
+  test('a higher priority goes first, and takes the place of a lower one', () => {
+    const trace = new Trace(16, { maxBatch: 2 });
+    const [a, b, c, d] = [
+      sequence('a', 2, { priority: -1 }),
+      sequence('b', 2),
+      sequence('c', 2),
+      sequence('d', 2, { priority: 1 }),
+    ];
+    trace.add(a);
+    expect(trace.step()).toBe('a[0:2]+');
+    trace.add(b, c, d);
+    // a keeps its place for the step that it is planned for.
+    expect(trace.step()).toBe('a[2:3]+ d[0:2]+');
+    expect(trace.step()).toBe('a[3:4]+ d[2:3]+');
+    trace.scheduler.remove(d);
+    expect(trace.step()).toBe('a[4:5]+ b[0:2]+');
+    trace.scheduler.remove(a);
+    expect(trace.step()).toBe('b[2:3]+ c[0:2]+');
+  });
+
+  test('clients share fairly: the one that was served least comes next, whoever has more requests', () => {
+    const trace = new Trace(64, { maxBatch: 1 });
+    const many = ['a', 'b', 'c'].map((id) => sequence(id, 2, { client: 'many' }));
+    const few = sequence('x', 2, { client: 'few' });
+    trace.add(...many, few);
+    const order: string[] = [];
+    for (let i = 0; i < 4; i++) {
+      trace.step();
+      const [running] = trace.scheduler.running;
+      order.push(running!.id);
+      trace.scheduler.remove(running!);
+    }
+    expect(order).toEqual(['a', 'x', 'b', 'c']);
+  });
+
+  test('what is in the pool of a prompt is shared, within a tenant and an adapter only', () => {
+    const trace = new Trace(64);
+    const prompt = Array.from({ length: 10 }, (_, i) => i);
+    const a = sequence('a', prompt);
+    trace.add(a);
+    expect(trace.step()).toBe('a[0:10]+');
+    trace.add(
+      sequence('b', [...prompt, 99]),
+      sequence('c', prompt, { tenant: 'other' }),
+      sequence('d', prompt, { adapter: 'x' }),
+      sequence('e', [0, 1, 2, 3, 50, 51]),
+    );
+    expect(trace.step()).toBe('a[10:11]+ b[8:11]+ c[0:5]');
+    expect(trace.step()).toBe('a[11:12]+ b[11:12]+ c[5:10]+ d[0:3]');
+    expect(trace.step()).toBe('a[12:13]+ b[12:13]+ c[10:11]+ d[3:10]+ e[4:5]');
+  });
+
+  test('the last token of a prompt is computed also where all of it is in the pool', () => {
+    const trace = new Trace(64);
+    const prompt = Array.from({ length: 8 }, (_, i) => i);
+    const a = sequence('a', prompt);
+    trace.add(a);
+    expect(trace.step()).toBe('a[0:8]+');
+    trace.scheduler.remove(a);
+    trace.add(sequence('b', prompt));
+    expect(trace.step()).toBe('b[4:8]+');
+  });
+
+  test('what nobody uses goes when its place is needed, what was used longest ago first', () => {
+    const trace = new Trace(4);
+    const prompts = [1, 2, 3].map((n) => Array.from({ length: 5 }, () => n));
+    const run = (id: string, prompt: number[]) => {
+      const s = sequence(id, prompt);
+      trace.add(s);
+      const seen = trace.step();
+      trace.scheduler.remove(s);
+      return seen;
+    };
+    expect(run('a', prompts[0]!)).toBe('a[0:5]+');
+    expect(run('b', prompts[1]!)).toBe('b[0:5]+');
+    expect(run('c', prompts[0]!)).toBe('c[4:5]+');
+    expect(run('d', prompts[2]!)).toBe('d[0:5]+');
+    expect(trace.blocks.cached).toBe(3);
+    expect(
+      run(
+        'e',
+        Array.from({ length: 9 }, () => 4),
+      ),
+    ).toBe('e[0:9]+');
+    expect(run('f', prompts[1]!)).toBe('f[0:5]+');
+    expect(trace.blocks.free).toBe(4);
+  });
+
+  test('guesses come from what followed before, within what may still be said', () => {
+    const trace = new Trace(64);
+    const s = sequence('a', [1, 2, 3, 4, 9, 7, 5, 6, 1, 2, 3], { promptLookup: 3, maxTokens: 4 });
+    trace.add(s);
+    expect(trace.step()).toBe('a[0:11]+');
+    s.output[0] = 4;
+    expect(trace.step()).toBe('a[11:12](9,7)+');
   });
 });

@@ -1,34 +1,56 @@
 /**
- * Iteration-level scheduling (Yu et al. 2022, Orca): before each step of the model it is decided anew who takes
- * part, so requests join and leave at any step.
+ * Iteration-level scheduling (Yu et al. 2022, Orca): before each step of the model it is decided anew who takes part, so
+ * requests join and leave at any step.
  *
- * Waiting requests are prefilled first, in the order they came, up to a budget of tokens a step; otherwise all
- * running ones decode one token. When the pool has no block left for a running sequence, the youngest one is sent
- * back to the queue and computed anew later, with its tokens so far as its prompt.
+ * Every step all sequences that are past their prompt take their next token; what is left of the step's budget goes to
+ * prompts, in chunks (Agrawal et al. 2023, Sarathi), so a long prompt delays nobody's next token by more than a chunk.
+ * When the pool has no block left for a running sequence, the one of the lowest priority that came last loses its place;
+ * so it does to one of a higher priority that waits. What it has is computed anew later, to the same bits.
  */
 
 import type { BlockManager } from './block-manager.ts';
+import { lookUp } from './prompt-lookup.ts';
 import type { Sequence } from './sequence.ts';
+import { WaitingQueue } from './waiting-queue.ts';
 
 export interface SchedulerLimits {
   /** Sequences that run at once. */
   maxBatch: number;
-  /** Tokens of one prefill step, shorter prompts counted as long as the longest beside them, since rows are filled
-   * up; a single longer prompt is still taken, alone. */
+  /** Prompt tokens of one step while nobody waits for a next token. */
   maxPrefillTokens: number;
+  /** Prompt tokens of one step beside sequences that do. */
+  maxChunkTokens: number;
+}
+
+/** A sequence's part in a step. */
+export interface PlannedRow {
+  sequence: Sequence;
+  /** New tokens [n], n >= 1, from the sequence's `computed` on. */
+  tokens: number[];
+  /** Tokens that the sequence has chosen or guessed, and not a part of its prompt. */
+  own: boolean;
+  /** How many of the tokens are guesses, the last ones. */
+  guesses: number;
+}
+
+/** A sequence that lost its place, and the blocks that it had. */
+export interface Preempted {
+  sequence: Sequence;
+  blockTable: number[];
+  /** Positions that were in them. */
+  computed: number;
 }
 
 export interface StepPlan {
-  kind: 'prefill' | 'decode';
-  sequences: Sequence[];
-  /** Sequences that lost their blocks for this plan. */
-  preempted: Sequence[];
+  rows: PlannedRow[];
+  preempted: Preempted[];
 }
 
 export class Scheduler {
   readonly #blocks: BlockManager;
   readonly #limits: SchedulerLimits;
-  #waiting: Sequence[] = [];
+  readonly #queue = new WaitingQueue();
+  /** In the order of their last admission. */
   #running: Sequence[] = [];
 
   constructor(blocks: BlockManager, limits: SchedulerLimits) {
@@ -37,7 +59,7 @@ export class Scheduler {
   }
 
   get waiting(): readonly Sequence[] {
-    return this.#waiting;
+    return this.#queue.all;
   }
 
   get running(): readonly Sequence[] {
@@ -45,59 +67,145 @@ export class Scheduler {
   }
 
   add(sequence: Sequence): void {
-    this.#waiting.push(sequence);
+    this.#queue.enter(sequence);
   }
 
   /** Takes a sequence out, waiting or running, and frees its blocks. */
   remove(sequence: Sequence): void {
-    this.#waiting = this.#waiting.filter((s) => s !== sequence);
+    this.#queue.leave(sequence);
     this.#running = this.#running.filter((s) => s !== sequence);
     this.#blocks.release(sequence.blockTable);
-    sequence.restart();
   }
 
-  /** Who takes part in the next step, with room in the pool for each; undefined when there is nothing to do. */
+  /** Who takes part in the next step and with which tokens, with room in the pool; undefined for nothing to do. */
   plan(): StepPlan | undefined {
-    const admitted = this.#admit();
-    if (admitted.length > 0) return { kind: 'prefill', sequences: admitted, preempted: [] };
-    if (this.#running.length === 0) return undefined;
-    const preempted = this.#makeRoom();
-    return { kind: 'decode', sequences: [...this.#running], preempted };
+    const preempted: Preempted[] = [];
+    const decoding = this.#decode(preempted);
+    const prompts = this.#continuePrompts(this.#budget(decoding.length));
+    const rows = [...decoding, ...prompts.rows];
+    rows.push(...this.#admit(prompts.left, rows, preempted));
+    for (const { sequence, tokens, own, guesses } of rows)
+      this.#queue.serve(sequence, own ? 0 : tokens.length, own ? tokens.length - guesses : 0);
+    return rows.length > 0 ? { rows, preempted } : undefined;
   }
 
-  #admit(): Sequence[] {
-    const admitted: Sequence[] = [];
-    let longest = 0;
-    while (this.#waiting.length > 0 && this.#running.length < this.#limits.maxBatch) {
-      const next = this.#waiting[0]!;
-      const filled = Math.max(longest, next.length) * (admitted.length + 1);
-      if (admitted.length > 0 && filled > this.#limits.maxPrefillTokens) break;
-      // Each running sequence may want a block at the next step: joining must not throw one of them out.
-      const spare = this.#blocks.free - this.#blocks.blocksFor(next.length);
-      if (spare < this.#running.length && this.#running.length > 0) break;
-      if (!this.#blocks.grow(next.blockTable, next.length)) break;
-      this.#waiting.shift();
-      this.#running.push(next);
-      admitted.push(next);
-      longest = Math.max(longest, next.length);
+  #budget(decoding: number): number {
+    const { maxPrefillTokens, maxChunkTokens } = this.#limits;
+    return decoding > 0 ? Math.min(maxChunkTokens, maxPrefillTokens) : maxPrefillTokens;
+  }
+
+  /** The next token of every sequence that is past its prompt, the oldest first. */
+  #decode(preempted: Preempted[]): PlannedRow[] {
+    const rows: PlannedRow[] = [];
+    for (const sequence of [...this.#running]) {
+      if (!sequence.pastPrompt || !this.#running.includes(sequence)) continue;
+      if (!this.#makeRoom(sequence, sequence.length, preempted)) continue;
+      const guesses = this.#guesses(sequence);
+      rows.push({
+        sequence,
+        tokens: [...sequence.pending(), ...guesses],
+        own: true,
+        guesses: guesses.length,
+      });
+    }
+    // A younger one may have lost its place to an older one after it was planned for.
+    return rows.filter(({ sequence }) => this.#running.includes(sequence));
+  }
+
+  /** Guesses cost room and time, so they are made where blocks are there and the batch is small enough to gain. */
+  #guesses(sequence: Sequence): number[] {
+    const { promptLookup = 0, maxTokens } = sequence.request;
+    const most = Math.min(promptLookup, maxTokens - sequence.output.length - 1);
+    if (most < 1) return [];
+    const guesses = lookUp([...sequence.request.prompt, ...sequence.output], most);
+    return this.#blocks.grow(sequence.blockTable, sequence.length + guesses.length) ? guesses : [];
+  }
+
+  #continuePrompts(budget: number): { rows: PlannedRow[]; left: number } {
+    const rows: PlannedRow[] = [];
+    let left = budget;
+    for (const sequence of this.#running) {
+      if (sequence.pastPrompt || left < 1) continue;
+      rows.push(promptRow(sequence, left));
+      left -= rows.at(-1)!.tokens.length;
+    }
+    return { rows, left };
+  }
+
+  /** Gives places to those who wait, in their order, as long as there is budget, and room for all that they have. */
+  #admit(budget: number, rows: readonly PlannedRow[], preempted: Preempted[]): PlannedRow[] {
+    const admitted: PlannedRow[] = [];
+    // Whoever lost a place in this very step would only take it back.
+    const lost = new Set(preempted.map(({ sequence }) => sequence));
+    for (let left = budget; left > 0; ) {
+      const next = this.#queue.next(lost);
+      if (!next || !this.#place(next, rows, preempted)) break;
+      for (const { sequence } of preempted) lost.add(sequence);
+      const row = promptRow(next, left);
+      admitted.push(row);
+      left -= row.tokens.length;
     }
     return admitted;
   }
 
-  /** Gives every running sequence room for its pending token, the oldest first. */
-  #makeRoom(): Sequence[] {
-    const preempted: Sequence[] = [];
-    for (let i = 0; i < this.#running.length; i++) {
-      const sequence = this.#running[i]!;
-      while (!this.#blocks.grow(sequence.blockTable, sequence.length)) {
-        const youngest = this.#running.pop()!;
-        this.#blocks.release(youngest.blockTable);
-        youngest.restart();
-        this.#waiting.unshift(youngest);
-        preempted.push(youngest);
-        if (youngest === sequence) break;
-      }
+  /** A place in the batch and blocks for a sequence, taken from a lower priority where there are none. */
+  #place(next: Sequence, rows: readonly PlannedRow[], preempted: Preempted[]): boolean {
+    const planned = new Set(rows.map(({ sequence }) => sequence));
+    for (;;) {
+      if (this.#running.length < this.#limits.maxBatch && this.#begin(next)) return true;
+      // One that takes part in this step keeps its place for it.
+      const victim = this.#victim((s) => s.request.priority < next.request.priority && !planned.has(s));
+      if (!victim) return false;
+      this.#preempt(victim, preempted);
     }
-    return preempted;
   }
+
+  /** Shares what is in the pool of the sequence's prompt, and takes blocks for the rest of what it has. */
+  #begin(sequence: Sequence): boolean {
+    const { hashes, blockTable, length, prefix } = sequence;
+    const known = this.#blocks.known(hashes);
+    // Virtual tokens are put into a sequence's first blocks where it begins: they are shared whole or not at all.
+    const shared = known * this.#blocks.blockSize > prefix ? known : 0;
+    const needed = this.#blocks.blocksFor(length) - shared + this.#blocks.idle(hashes, shared);
+    // Each running sequence may want a block at the next step: joining must not throw one of them out.
+    const spare = this.#running.length;
+    if (needed + spare > this.#blocks.free && (spare > 0 || needed > this.#blocks.free)) return false;
+    this.#blocks.share(blockTable, hashes, shared);
+    this.#blocks.grow(blockTable, length);
+    sequence.begin(Math.max(prefix, shared * this.#blocks.blockSize));
+    this.#queue.take(sequence);
+    this.#running.push(sequence);
+    return true;
+  }
+
+  /** Blocks for a running sequence; false when it has lost its own place for want of them. */
+  #makeRoom(sequence: Sequence, tokens: number, preempted: Preempted[]): boolean {
+    while (!this.#blocks.grow(sequence.blockTable, tokens)) {
+      const victim = this.#victim(() => true)!;
+      this.#preempt(victim, preempted);
+      if (victim === sequence) return false;
+    }
+    return true;
+  }
+
+  /** Of those that qualify the one of the lowest priority, the youngest of them. */
+  #victim(qualifies: (sequence: Sequence) => boolean): Sequence | undefined {
+    let victim: Sequence | undefined;
+    for (const sequence of this.#running) {
+      if (!qualifies(sequence)) continue;
+      if (!victim || sequence.request.priority <= victim.request.priority) victim = sequence;
+    }
+    return victim;
+  }
+
+  #preempt(victim: Sequence, preempted: Preempted[]): void {
+    preempted.push({ sequence: victim, blockTable: [...victim.blockTable], computed: victim.computed });
+    this.#running = this.#running.filter((sequence) => sequence !== victim);
+    this.#blocks.release(victim.blockTable);
+    this.#queue.return(victim);
+  }
+}
+
+function promptRow(sequence: Sequence, most: number): PlannedRow {
+  return { sequence, tokens: sequence.pendingPrompt(most), own: false, guesses: 0 };
 }
