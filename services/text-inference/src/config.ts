@@ -22,6 +22,8 @@ export interface TextConfig extends ServiceConfig {
   maxBatch: number;
   /** Requests that wait; more are refused. */
   maxQueue: number;
+  /** Prompt tokens that wait; a request that brings more is refused. */
+  maxQueueTokens: number;
   /** Prompt tokens of one step while no request waits for a next token. */
   maxPrefillTokens: number;
   /** Prompt tokens of one step beside requests that do. */
@@ -60,10 +62,11 @@ export function readTextConfig(env: Env): TextConfig {
     threads: integerVar(env, 'LANDFALL_TEXT_THREADS', availableParallelism(), 1, 1024),
     maxBatch: integerVar(env, 'LANDFALL_TEXT_MAX_BATCH', 16, 1, 4096),
     maxQueue: integerVar(env, 'LANDFALL_TEXT_MAX_QUEUE', 64, 0, 100_000),
+    maxQueueTokens: integerVar(env, 'LANDFALL_TEXT_MAX_QUEUE_TOKENS', 131_072, 1, 1_000_000_000),
     maxPrefillTokens: integerVar(env, 'LANDFALL_TEXT_MAX_PREFILL_TOKENS', 512, 16, 1_000_000),
     maxChunkTokens: integerVar(env, 'LANDFALL_TEXT_MAX_CHUNK_TOKENS', 128, 16, 1_000_000),
     precision: choiceVar(env, 'LANDFALL_TEXT_QUANTIZATION', 'float32', ['float32', 'int8', 'int4']),
-    int4Block: Number(choiceVar(env, 'LANDFALL_TEXT_INT4_BLOCK', '32', ['16', '32', '64', '128', '256'])),
+    int4Block: Number(choiceVar(env, 'LANDFALL_TEXT_INT4_BLOCK', '64', ['16', '32', '64', '128', '256'])),
     blocks: blocks === 0 ? undefined : blocks,
     blockSize: 16,
     adapterSlots: integerVar(env, 'LANDFALL_TEXT_ADAPTERS', 16, 0, 4096),

@@ -1,3 +1,4 @@
+import type { PrefixSketch } from '@landfall/common/balancing/prefix-keys.ts';
 import { unavailable } from '@landfall/common/errors/errors.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
@@ -15,6 +16,9 @@ export interface LoadedModel {
   thread: ModelThread;
   prompts: PromptThread;
   adapters: Adapters;
+  admission: Admission;
+  /** Beginnings of prompts that were computed last. */
+  prefixes: PrefixSketch;
 }
 
 /** What routes and consumers share. */

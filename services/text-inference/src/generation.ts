@@ -2,7 +2,9 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { prefixKeys } from '@landfall/common/balancing/prefix-keys.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
+import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { FinishReason, type TokenLogprobSchema } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type {
   GenerateRequest,
@@ -14,7 +16,7 @@ import type { PromptInput } from './engine/prompt.ts';
 import { type DescribedToken, RefusedError } from './engine/protocol.ts';
 import type { EngineRequest } from './engine/sequence.ts';
 import type { GenerationTelemetry, Outcome } from './generation-telemetry.ts';
-import { loadMessage } from './load.ts';
+import { ahead, loadMessage } from './load.ts';
 
 export type GenerateReply = MessageInitShape<typeof GenerateResponseSchema>;
 
@@ -29,21 +31,25 @@ export async function* runGeneration(
   request: GenerateRequest,
   model: LoadedModel,
   telemetry: GenerationTelemetry,
-  caller: Identity,
-  signal: AbortSignal,
+  { identity, deadlineMs, signal }: Pick<CallContext, 'identity' | 'deadlineMs' | 'signal'>,
 ): AsyncGenerator<GenerateReply, Outcome> {
   const target = await model.adapters.target(request.model, signal);
   const { prompt } = await model.prompts.encode(promptInput(request));
+  model.admission.check(prompt.length, deadlineMs, ahead(model));
   telemetry.admitted(target.ref, prompt.length);
   const { contextLength } = model.thread.shape;
-  const engineRequest = toEngineRequest(request, prompt, target.adapter, contextLength, caller);
+  const engineRequest = toEngineRequest(request, prompt, target.adapter, contextLength, identity);
   let first = true;
   let outputTokens = 0;
   let cachedTokens = 0;
   for await (const event of submit(engineRequest, request.model, model, signal)) {
     telemetry.step(event);
     outputTokens += event.tokens;
-    cachedTokens = event.found ?? cachedTokens;
+    if (event.found !== undefined) {
+      cachedTokens = event.found;
+      // The first token is there: so is the prompt, in the pool.
+      model.prefixes.add(prefixKeys({ ...request, model: target.ref, tenant: identity.tenant }));
+    }
     if (event.finish === 'error') throw new Error(`the model failed: ${event.error}`);
     if (!first && event.text === '' && !event.logprob && !event.finish) continue;
     const reply: GenerateReply = {

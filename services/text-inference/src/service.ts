@@ -1,3 +1,4 @@
+import { PrefixSketch } from '@landfall/common/balancing/prefix-keys.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
 import { IdentitySigner } from '@landfall/common/identity/signer.ts';
 import type { Service } from '@landfall/common/lifecycle/run-service.ts';
@@ -62,7 +63,7 @@ export class TextInferenceService implements Service {
       const cache = new ArtifactCache(config.cacheFolder);
       this.#versions = new VersionSource(this.#registry.client(RegistryService), identity, cache);
     }
-    const admission = new Admission(maxBatch, maxQueue);
+    const admission = new Admission({ batch: maxBatch, queue: maxQueue, queueTokens: config.maxQueueTokens });
     this.#context = new TextContext(config, this.#logger, admission, this.#draining.signal);
     this.#server = new RpcServer({ signer, logger: this.#logger, tls }).add(TextInferenceContract, {
       generate: generate(this.#context),
@@ -130,6 +131,8 @@ export class TextInferenceService implements Service {
       thread,
       prompts,
       adapters: new Adapters(thread, base.ref, this.#versions, this.#stopped.signal),
+      admission: this.#context.admission,
+      prefixes: new PrefixSketch(),
     };
   }
 

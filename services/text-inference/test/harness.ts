@@ -121,6 +121,7 @@ export function testConfig(home: string, more: Partial<TextConfig> = {}): TextCo
     threads: 1,
     maxBatch: 4,
     maxQueue: 4,
+    maxQueueTokens: 100_000,
     maxPrefillTokens: 64,
     maxChunkTokens: 32,
     precision: 'float32',

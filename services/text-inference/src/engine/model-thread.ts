@@ -33,6 +33,7 @@ export class ModelThread {
   readonly #listeners = new Set<() => void>();
   #load: ModelLoad;
   #stepMs = 0;
+  #promptTokenMs = 0;
   #finished = 0;
   #outputTokens = 0;
   #closing = false;
@@ -77,10 +78,11 @@ export class ModelThread {
     return this.#requests.size;
   }
 
-  get load(): ModelLoad & { stepMs: number; finished: number; outputTokens: number } {
+  get load(): ModelLoad & { stepMs: number; promptTokenMs: number; finished: number; outputTokens: number } {
     return {
       ...this.#load,
       stepMs: this.#stepMs,
+      promptTokenMs: this.#promptTokenMs,
       finished: this.#finished,
       outputTokens: this.#outputTokens,
     };
@@ -158,6 +160,10 @@ export class ModelThread {
   #onStep({ events, ...step }: ModelStep, load: ModelLoad): void {
     this.#load = load;
     this.#stepMs += (step.durationMs - this.#stepMs) * (this.#stepMs === 0 ? 1 : STEP_WEIGHT);
+    if (step.kind === 'prefill') {
+      const tokenMs = step.durationMs / step.tokens;
+      this.#promptTokenMs += (tokenMs - this.#promptTokenMs) * (this.#promptTokenMs === 0 ? 1 : STEP_WEIGHT);
+    }
     for (const event of events) {
       this.#outputTokens += event.tokens;
       const queue = this.#requests.get(event.id);

@@ -13,7 +13,7 @@ export function generate(context: TextContext) {
     // What stands when the caller leaves in the middle.
     let outcome: Outcome = { finishReason: 'cancelled' };
     try {
-      outcome = yield* runGeneration(request, model, telemetry, call.identity, call.signal);
+      outcome = yield* runGeneration(request, model, telemetry, call);
     } catch (error) {
       if (!call.signal.aborted) outcome = { error };
       throw toLandfallError(error);
