@@ -1,28 +1,28 @@
 /** Figures and comparisons of one bench. */
 export class Report {
   readonly #name: string;
-  readonly #figures: Record<string, number> = {};
-  readonly #ratios: Record<string, number> = {};
+  readonly figures: Record<string, number> = {};
+  readonly ratios: Record<string, number> = {};
 
   constructor(name: string) {
     this.#name = name;
   }
 
   figure(name: string, value: number, unit: string): void {
-    this.#figures[name] = value;
+    this.figures[name] = value;
     process.stdout.write(`${this.#name}.${name} ${value.toPrecision(4)} ${unit}\n`);
   }
 
   /** ours / peer, both from this run. */
   ratio(name: string, ours: number, peer: number, unit: string): void {
-    this.#ratios[name] = ours / peer;
+    this.ratios[name] = ours / peer;
     const pair = `(ours=${ours.toPrecision(4)}, peer=${peer.toPrecision(4)}, ${unit})`;
     process.stdout.write(`ratio ${this.#name}.${name} ${(ours / peer).toFixed(3)} ${pair}\n`);
   }
 
   /** @param more what the last line has beside figures and ratios */
   end(more: object = {}): void {
-    const all = { bench: this.#name, ...more, figures: this.#figures, ratios: this.#ratios };
+    const all = { bench: this.#name, ...more, figures: this.figures, ratios: this.ratios };
     process.stdout.write(`${JSON.stringify(all)}\n`);
   }
 }

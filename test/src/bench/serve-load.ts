@@ -1,0 +1,75 @@
+import { median } from './report.ts';
+import type { Answered, Asked, Target } from './serve-target.ts';
+
+/** One round of a closed loop: a client a stream, each with one request at a time. */
+export interface Round {
+  /** Output tokens of all streams over the time from the first request to the last token. */
+  tokensPerSecond: number;
+  /** Of each request. */
+  firstTokenMs: number[];
+  /** Between one stream's pieces of text. */
+  gapsMs: number[];
+}
+
+export interface Middle {
+  tokensPerSecond: number;
+  firstTokenMs: number;
+  gapMs: number;
+}
+
+/**
+ * @param streams the requests of each stream, one after another
+ * @throws Error where a server counts another number of tokens than was asked
+ */
+export async function closedLoop(
+  target: Target,
+  streams: readonly (readonly Asked[])[],
+  promptTokens: number,
+): Promise<Round> {
+  const round: Round = { tokensPerSecond: 0, firstTokenMs: [], gapsMs: [] };
+  let tokens = 0;
+  const start = performance.now();
+  let end = start;
+  const client = async (requests: readonly Asked[]) => {
+    for (const asked of requests) {
+      const at = performance.now();
+      const answered = await target.generate(asked);
+      checkCounts(asked, answered, promptTokens);
+      const { arrivals, outputTokens } = answered;
+      tokens += outputTokens;
+      end = Math.max(end, arrivals.at(-1)!);
+      round.firstTokenMs.push(arrivals[0]! - at);
+      round.gapsMs.push(...gaps(arrivals));
+    }
+  };
+  await Promise.all(streams.map(client));
+  round.tokensPerSecond = tokens / ((end - start) / 1000);
+  return round;
+}
+
+export const gaps = (arrivals: readonly number[]): number[] =>
+  arrivals.slice(1).map((at, i) => at - arrivals[i]!);
+
+/** The middle of the rounds' speeds, and of all requests' and tokens' times. */
+export function middle(rounds: readonly Round[]): Middle {
+  return {
+    tokensPerSecond: median(rounds.map((round) => round.tokensPerSecond)),
+    firstTokenMs: median(rounds.flatMap((round) => round.firstTokenMs)),
+    gapMs: median(rounds.flatMap((round) => round.gapsMs)),
+  };
+}
+
+const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
+
+/** Letters at random. Each is a token of make-model's tokenizer, which has no merges; closedLoop checks the count. */
+export function promptOf(tokens: number, random: () => number): string {
+  return Array.from({ length: tokens }, () => LETTERS[Math.floor(random() * LETTERS.length)]).join('');
+}
+
+function checkCounts({ maxTokens }: Asked, { inputTokens, outputTokens }: Answered, promptTokens: number) {
+  if (inputTokens === promptTokens && outputTokens === maxTokens) return;
+  throw new Error(
+    `asked for ${promptTokens} tokens in and ${maxTokens} out, the server counts ${inputTokens} and ${outputTokens}: ` +
+      'prompts are one token a letter, so serve a model of `npm run bench -- make-model`',
+  );
+}

@@ -1,0 +1,146 @@
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { lcg } from './random.ts';
+import type { Report } from './report.ts';
+import { closedLoop, type Middle, middle, promptOf, type Round } from './serve-load.ts';
+import { ServiceProcesses } from './serve-replica.ts';
+import { type Asked, OpenAiTarget, type Target } from './serve-target.ts';
+
+/** A figure beside the streams'; each starts what it needs. */
+type Figure = { measure(report: Report, options: ServeOptions): Promise<void> };
+const FIGURES: Record<string, () => Promise<Figure>> = {
+  streams: async () => ({ measure: streams }),
+};
+
+export interface ServeOptions {
+  model: string;
+  streams: number[];
+  prompt: number;
+  output: number;
+  threads: number;
+  quantization: string;
+  rounds: number;
+  /** Requests that a stream makes in a round. */
+  each: number;
+  /** Requests of the memory's figure. */
+  requests: number;
+  /** URL of an OpenAI-compatible server, and what it serves. */
+  against: string | undefined;
+  label: string;
+  random: () => number;
+}
+
+/**
+ * `npm run bench -- serve --model DIR [--streams 1,4,8,16] [--prompt 64] [--new 64] [--threads 2]
+ * [--quantization float32|int8|int4] [--against URL] [--against-label f32] [--only NAME,...] [--rounds 3] [--each 2]
+ * [--requests 10000] [--seed 1]`: a replica in a process of its own under closed-loop clients, and any OpenAI-compatible
+ * server with the same model beside it, by turns and from the same load generator. The model is one of make-model's.
+ */
+export async function run(report: Report, args: string[]): Promise<object> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      model: { type: 'string' },
+      streams: { type: 'string', default: '1,4,8,16' },
+      prompt: { type: 'string', default: '64' },
+      new: { type: 'string', default: '64' },
+      threads: { type: 'string', default: String(availableParallelism()) },
+      quantization: { type: 'string', default: 'float32' },
+      against: { type: 'string' },
+      'against-label': { type: 'string', default: '' },
+      only: { type: 'string', default: 'streams' },
+      rounds: { type: 'string', default: '3' },
+      each: { type: 'string', default: '2' },
+      requests: { type: 'string', default: '10000' },
+      seed: { type: 'string', default: '1' },
+    },
+  });
+  if (!values.model) throw new Error('give a folder of `npm run bench -- make-model`: --model DIR');
+  const names = values.only.split(',');
+  for (const name of names)
+    if (!FIGURES[name]) throw new Error(`--only is of ${Object.keys(FIGURES).join(', ')}`);
+  const options: ServeOptions = {
+    model: values.model,
+    streams: values.streams.split(',').map((text) => whole('streams', text)),
+    prompt: whole('prompt', values.prompt),
+    output: whole('new', values.new),
+    threads: whole('threads', values.threads),
+    quantization: values.quantization,
+    rounds: whole('rounds', values.rounds),
+    each: whole('each', values.each),
+    requests: whole('requests', values.requests),
+    against: values.against,
+    label: values['against-label'],
+    random: lcg(whole('seed', values.seed)),
+  };
+  for (const name of names) await (await FIGURES[name]!()).measure(report, options);
+  const { quantization, threads, prompt, output, label } = options;
+  return {
+    quantization,
+    threads,
+    prompt,
+    new: output,
+    ...(values.against ? { against: label || values.against } : {}),
+  };
+}
+
+function whole(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new Error(`--${name} takes whole numbers from 1`);
+  return value;
+}
+
+/** Environment of a replica by what the options say of its weights. */
+export const precisionEnv = ({ quantization }: ServeOptions) => ({
+  LANDFALL_TEXT_QUANTIZATION: quantization,
+});
+
+/** New prompts for every round, so that no cache of prefixes answers any. */
+export function requestsOf(streams: number, options: ServeOptions): Asked[][] {
+  const asked = () => ({ prompt: promptOf(options.prompt, options.random), maxTokens: options.output });
+  return Array.from({ length: streams }, () => Array.from({ length: options.each }, asked));
+}
+
+/** Tokens a second and the times of a token by the number of streams, ours and the peer's. */
+async function streams(report: Report, options: ServeOptions): Promise<void> {
+  await using processes = new ServiceProcesses();
+  const { target } = await processes.replica(options.model, options.threads, precisionEnv(options));
+  const peer = options.against ? new OpenAiTarget(options.against, options.label) : undefined;
+  const sides = peer ? [target, peer] : [target];
+  for (const count of options.streams) {
+    const [ours, theirs] = await alternate(sides, count, options);
+    tell(report, `${options.quantization}.${count}-streams`, ours!, theirs);
+  }
+  peer?.close();
+}
+
+/** Rounds of each side by turns after one to warm up, so that a drift of the machine's speed meets both. */
+export async function alternate(
+  sides: readonly Target[],
+  count: number,
+  options: ServeOptions,
+): Promise<Middle[]> {
+  const rounds: Round[][] = sides.map(() => []);
+  for (let round = 0; round <= options.rounds; round++) {
+    const requests = requestsOf(count, options);
+    // The warm-up needs one request a stream.
+    const asked = round === 0 ? requests.map((list) => list.slice(0, 1)) : requests;
+    for (const [i, side] of sides.entries()) {
+      const measured = await closedLoop(side, asked, options.prompt);
+      if (round > 0) rounds[i]!.push(measured);
+    }
+  }
+  return rounds.map(middle);
+}
+
+function tell(report: Report, name: string, ours: Middle, peer: Middle | undefined): void {
+  const lines = [
+    ['tokens-per-second', 'tokensPerSecond', 'tokens/s'],
+    ['time-to-first-token', 'firstTokenMs', 'ms'],
+    ['between-tokens', 'gapMs', 'ms'],
+  ] as const;
+  for (const [what, key, unit] of lines) {
+    report.figure(`${name}.${what}`, ours[key], unit);
+    if (peer) report.ratio(`${name}.${what}`, ours[key], peer[key], unit);
+  }
+}
