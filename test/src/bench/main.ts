@@ -10,6 +10,7 @@ type Bench = { run(report: Report, args: string[]): Promise<unknown> };
 const BENCHES: Record<string, () => Promise<Bench>> = {
   'make-model': () => import('./make-model.ts'),
   mesh: () => import('./mesh.ts'),
+  perplexity: () => import('./perplexity.ts'),
   serve: () => import('./serve.ts'),
   train: () => import('./train.ts'),
 };
