@@ -1,130 +1,25 @@
 /** The client against real gRPC servers in this process: a balancer that says what it is told to, and replicas. */
 
-import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
-import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import { EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
-import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
-import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import {
-  type GenerateRequest,
   GetLoadRequestSchema,
   TextInferenceService,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import {
+  type Answer,
+  balancedClient,
+  identity,
+  MODEL,
+  replica,
+  TestBalancer,
+  until,
+} from '../../test/balanced-mesh.ts';
 import { notFound, resourceExhausted, unavailable } from '../errors/errors.ts';
-import { IdentitySigner } from '../identity/signer.ts';
-import { createLogger } from '../log/logger.ts';
-import type { CallContext } from '../rpc/call-context.ts';
-import { RpcServer } from '../rpc/server.ts';
-import { BalancedClient, type BalancedClientOptions } from './balanced-client.ts';
-
-const signer = new IdentitySigner(randomBytes(48));
-const logger = createLogger('test', 'silent');
-const identity = { subject: 'key:1', tenant: 'acme', role: Role.INVOKER };
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-type Answer = (request: GenerateRequest, call: CallContext) => AsyncIterable<object>;
-
-interface TestReplica {
-  id: string;
-  address: string;
-  asked: GenerateRequest[];
-  answer: Answer;
-  server: RpcServer;
-}
-
-const MODEL = 'models:/qa/1.0.0';
-
-async function* fine(): AsyncGenerator<object> {
-  yield { model: MODEL };
-  yield { delta: 'fine', finishReason: FinishReason.STOP };
-}
-
-async function replica(id: string, answer: Answer = fine): Promise<TestReplica> {
-  const server = new RpcServer({ signer, logger });
-  const self: TestReplica = { id, address: '', asked: [], answer, server };
-  server.add(TextInferenceService, {
-    async *generate(request, call) {
-      self.asked.push(request);
-      yield* self.answer(request, call) as AsyncIterable<never>;
-    },
-    getLoad: () => ({ load: { running: 3 } }),
-  });
-  self.address = `127.0.0.1:${await server.listen('127.0.0.1', 0)}`;
-  cleanups.push(() => server.drain(0));
-  return self;
-}
-
-/** A balancer whose list is what it is told; each watcher hears of every change. */
-class TestBalancer {
-  readonly server = new RpcServer({ signer, logger });
-  watchers = 0;
-  opened = 0;
-  subjects: string[] = [];
-  #list: object[] = [];
-  #refusal: Error | undefined;
-  #changed = Promise.withResolvers<void>();
-  address = '';
-
-  async start(port = 0): Promise<this> {
-    const self = this;
-    this.server.add(BalancerService, {
-      async *watchEndpoints(_request, call) {
-        self.watchers++;
-        self.opened++;
-        self.subjects.push(`${call.identity.subject}@${call.identity.tenant}`);
-        try {
-          while (!call.signal.aborted) {
-            if (self.#refusal) throw self.#refusal;
-            const changed = self.#changed.promise;
-            yield { endpoints: self.#list, model: MODEL, base: 'models:/base/1.0.0' } as never;
-            const gone = new Promise<void>((resolve) =>
-              call.signal.addEventListener('abort', () => resolve(), { once: true }),
-            );
-            await Promise.race([changed, gone]);
-          }
-        } finally {
-          self.watchers--;
-        }
-      },
-    });
-    this.address = `127.0.0.1:${await this.server.listen('127.0.0.1', port)}`;
-    cleanups.push(() => this.server.drain(0));
-    return this;
-  }
-
-  tell(list: [TestReplica, EndpointState?, object?][]): void {
-    this.#list = list.map(([{ id, address }, state = EndpointState.READY, more = {}]) => {
-      return { id, address, state, weight: 1, adapterLoaded: true, ...more };
-    });
-    this.#wake();
-  }
-
-  refuse(error: Error | undefined): void {
-    this.#refusal = error;
-    this.#wake();
-  }
-
-  #wake(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
-  }
-}
-
-function balancedClient(balancer: TestBalancer, more: Partial<BalancedClientOptions> = {}): BalancedClient {
-  const rpc = { signer, identity };
-  const options = { balancerUrl: balancer.address, service: 'test', rpc, logger, ...more };
-  const client = new BalancedClient(options);
-  cleanups.push(() => client[Symbol.asyncDispose]());
-  return client;
-}
+import type { BalancedClient } from './balanced-client.ts';
 
 const TARGET = { deployment: 'qa' };
 
@@ -132,10 +27,6 @@ async function text(client: BalancedClient, prompt = 'x', options = {}): Promise
   let all = '';
   for await (const { delta } of client.generate(TARGET, { prompt }, options)) all += delta;
   return all;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await delay(5);
 }
 
 test('asks for the model that the target stands for, over one stream for all calls of a tenant', async () => {
@@ -155,8 +46,8 @@ test('calls go where less is to be done', async () => {
   const balancer = await new TestBalancer().start();
   const [busy, free] = [await replica('busy'), await replica('free')];
   balancer.tell([
-    [busy, undefined, { load: { runningTokens: 100_000n } }],
-    [free, undefined, { load: { runningTokens: 10n } }],
+    [busy, undefined, { load: { running: 12, runningTokens: 100_000n, maxBatch: 16 } }],
+    [free, undefined, { load: { running: 1, runningTokens: 10n, maxBatch: 16 } }],
   ]);
   const client = balancedClient(balancer);
   for (let i = 0; i < 20; i++) await text(client);

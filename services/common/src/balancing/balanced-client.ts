@@ -1,21 +1,25 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { create, type DescMethod, type Message, type MessageInitShape } from '@bufbuild/protobuf';
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt';
-import { status } from '@grpc/grpc-js';
 import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import {
-  type GenerateRequestSchema,
+  type GenerateRequest,
+  GenerateRequestSchema,
   type GenerateResponse,
   TextInferenceService,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
-import { failedPrecondition, LandfallError, unavailable } from '../errors/errors.ts';
+import { failedPrecondition, unavailable } from '../errors/errors.ts';
+import type { Identity } from '../identity/identity.ts';
 import type { Logger } from '../log/logger.ts';
 import { type CallOptions, RpcChannel, type RpcClientOptions } from '../rpc/client.ts';
+import { BalancedCall, type CallEnd, type CallSpec } from './balanced-call.ts';
 import { ChannelPool } from './channel-pool.ts';
-import type { BalancedEndpoint } from './endpoint.ts';
 import { EndpointSet, type EndpointSetOptions } from './endpoint-set.ts';
+import { CallTimes, hedged } from './hedge.ts';
+import { OutcomeReports } from './outcome-reports.ts';
 import { type BalancingTarget, targetName } from './target.ts';
+import { generationWish, plainWish } from './wish.ts';
 
 export interface BalancedClientOptions {
   /** `host:port` of the balancer. */
@@ -28,6 +32,20 @@ export interface BalancedClientOptions {
   waitMs?: number;
   /** A target that nobody has asked for this long is followed no more (default 60,000 ms). */
   idleMs?: number;
+  /**
+   * Whether a text of a generation's request may be given to replicas outside, where a deployment has some for what its
+   * own can't take. Without it nothing leaves, unless the deployment allows personal data there.
+   */
+  mayLeave?: (text: string) => boolean;
+}
+
+/** How one unary call is to be made. */
+export interface UnaryOptions extends CallOptions {
+  /**
+   * Makes the call once more, of another replica, when it takes longer than 95 in 100 of the last ones; only where the
+   * method has no side effects and within the budget of retries. For calls that are short as a rule.
+   */
+  hedge?: boolean;
 }
 
 /** An endpoint set in use. */
@@ -39,12 +57,12 @@ interface Held {
 
 const WAIT_MS = 10_000;
 const IDLE_MS = 60_000;
-const RETRY_AFTER_MS = 500;
 
 /**
  * Calls replicas of deployments and models without a proxy in between: follows their endpoints over the balancer's
- * stream (one for each target, shared by all calls, closed when idle), sends each call to the less loaded of two at
- * random, and takes another one when the first fails before it has answered.
+ * stream (one for each target, shared by all calls, closed when idle), sends each call where it would be answered first
+ * by what is known (BalancingPolicy), and takes another one when the first fails before it has answered. A canary gets
+ * its share of the callers, and replicas elsewhere get what its own have no room for, where it may leave.
  *
  * A call is tried again only where that is safe: the failure is UNAVAILABLE or the connection's, the method may be
  * repeated, nothing was delivered yet, and retries stay within a fifth of the requests.
@@ -54,6 +72,8 @@ export class BalancedClient implements AsyncDisposable {
   readonly #balancer: RpcChannel;
   readonly #channels: ChannelPool;
   readonly #held = new Map<string, Held>();
+  readonly #times = new CallTimes();
+  readonly #outcomes: OutcomeReports;
   /** A stream of endpoints serves many calls, so it belongs to the trace of none. */
   readonly #detached = AsyncLocalStorage.snapshot();
 
@@ -61,6 +81,11 @@ export class BalancedClient implements AsyncDisposable {
     this.#options = options;
     this.#balancer = new RpcChannel(options.balancerUrl, options.rpc);
     this.#channels = new ChannelPool((address) => new RpcChannel(address, options.rpc));
+    const client = this.#balancer.client(BalancerService);
+    this.#outcomes = new OutcomeReports(
+      (report, identity) => client.reportOutcomes(report, { identity }),
+      options.logger,
+    );
   }
 
   /**
@@ -75,12 +100,18 @@ export class BalancedClient implements AsyncDisposable {
     options: CallOptions = {},
   ): AsyncGenerator<GenerateResponse> {
     const method = TextInferenceService.method.generate;
-    const withModel = (model: string) => create(method.input, { ...request, model });
-    const hasContent = (message: Message) => {
-      const { delta, logprobs, finishReason } = message as GenerateResponse;
-      return delta !== '' || logprobs.length > 0 || finishReason !== 0;
+    const message = create(GenerateRequestSchema, request);
+    const wish = generationWish(message, this.#identity(options), this.#options.mayLeave);
+    const asked = (model: string): GenerateRequest => ({ ...message, model });
+    const call: CallSpec = {
+      ...{ target, method, options, wish, tried: new Set(), tells: 'pace' },
+      open: (endpoint, each, model) => endpoint.channel.serverStream(method, asked(model), each),
+      delivers: (reply) => {
+        const { delta, logprobs, finishReason } = reply as GenerateResponse;
+        return delta !== '' || logprobs.length > 0 || finishReason !== 0;
+      },
     };
-    yield* this.#stream(target, method, withModel, options, hasContent) as AsyncGenerator<GenerateResponse>;
+    yield* this.#balanced(call) as AsyncGenerator<GenerateResponse>;
   }
 
   /** Any server-streaming method of a replica, with the request as it is. */
@@ -90,13 +121,12 @@ export class BalancedClient implements AsyncDisposable {
     request: Message,
     options: CallOptions = {},
   ): AsyncIterable<Message> {
-    return this.#stream(
-      target,
-      method,
-      () => request,
-      options,
-      () => true,
-    );
+    return this.#balanced({
+      ...{ target, method, options, wish: plainWish(this.#identity(options)), tried: new Set() },
+      open: (endpoint, each) => endpoint.channel.serverStream(method, request, each),
+      delivers: () => true,
+      tells: 'nothing',
+    });
   }
 
   /** Any unary method of a replica, with the request as it is. */
@@ -104,17 +134,39 @@ export class BalancedClient implements AsyncDisposable {
     target: BalancingTarget,
     method: DescMethod,
     request: Message,
-    options: CallOptions = {},
+    options: UnaryOptions = {},
   ): Promise<Message> {
-    const call = async function* (endpoint: BalancedEndpoint, each: CallOptions) {
-      yield await endpoint.channel.unary(method, request, { ...each, attempts: 1 });
+    const tried = new Set<string>();
+    const wish = plainWish(this.#identity(options));
+    const once = async (signal: AbortSignal | undefined) => {
+      const call: CallSpec = {
+        ...{ target, method, wish, tried, delivers: () => true, tells: 'duration' },
+        options: signal ? { ...options, signal } : options,
+        open: async function* (endpoint, each) {
+          yield await endpoint.channel.unary(method, request, { ...each, attempts: 1 });
+        },
+      };
+      for await (const reply of this.#balanced(call)) return reply;
+      throw unavailable(`${targetName(target)} gave no answer`);
     };
-    for await (const reply of this.#balanced(target, method, options, call, () => true)) return reply;
-    throw unavailable(`${targetName(target)} gave no answer`);
+    const afterMs = options.hedge ? this.#times.hedgeAfterMs(method.name) : undefined;
+    if (afterMs === undefined || method.idempotency !== Idempotency.NO_SIDE_EFFECTS)
+      return once(options.signal);
+    const held = this.#take(target, options);
+    try {
+      return await hedged(
+        (over) => once(options.signal ? AbortSignal.any([options.signal, over]) : over),
+        afterMs,
+        () => tried.size > 0 && held.set.hasOther(tried) && held.set.budget.takeRetry(),
+      );
+    } finally {
+      this.#giveBack(held);
+    }
   }
 
   /** Closes all streams and connections; running calls fail. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#outcomes.flush();
     for (const { set, idle } of this.#held.values()) {
       clearTimeout(idle);
       set.close();
@@ -124,87 +176,34 @@ export class BalancedClient implements AsyncDisposable {
     this.#balancer.close();
   }
 
-  #stream(
-    target: BalancingTarget,
-    method: DescMethod,
-    request: (model: string) => Message,
-    options: CallOptions,
-    delivers: (message: Message) => boolean,
-  ): AsyncGenerator<Message> {
-    const call = (endpoint: BalancedEndpoint, each: CallOptions, model: string) =>
-      endpoint.channel.serverStream(method, request(model), each);
-    return this.#balanced(target, method, options, call, delivers);
-  }
-
-  async *#balanced(
-    target: BalancingTarget,
-    method: DescMethod,
-    options: CallOptions,
-    call: (endpoint: BalancedEndpoint, each: CallOptions, model: string) => AsyncIterable<Message>,
-    delivers: (message: Message) => boolean,
-  ): AsyncGenerator<Message> {
-    const held = this.#take(target, options);
-    const { set } = held;
-    const tried = new Set<string>();
-    const signals = [options.signal, options.context?.signal].filter((s) => s !== undefined);
-    const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
-    const startMs = Date.now();
-    const deadlineMs = Math.min(
-      startMs + (options.timeoutMs ?? Number.POSITIVE_INFINITY),
-      options.context?.deadlineMs ?? Number.POSITIVE_INFINITY,
-    );
-    const waitUntilMs = Math.min(startMs + (this.#options.waitMs ?? WAIT_MS), deadlineMs);
-    const repeatable =
-      method.idempotency === Idempotency.NO_SIDE_EFFECTS || method.idempotency === Idempotency.IDEMPOTENT;
-    set.budget.request();
+  async *#balanced(call: CallSpec): AsyncGenerator<Message> {
+    const held = this.#take(call.target, call.options);
+    const { logger, waitMs = WAIT_MS } = this.#options;
+    const ended: CallEnd = (deployment, model, failed) => {
+      const { tenant } = this.#identity(call.options);
+      this.#outcomes.add(deployment, model, failed, this.#own(tenant));
+    };
     try {
-      for (;;) {
-        const attempt = await set.acquire(tried, waitUntilMs, signal);
-        const { endpoint } = attempt;
-        // An endpoint that hangs is given up when the balancer has noticed, as long as nothing came of it.
-        const lost = new AbortController();
-        const forget = endpoint.onDown(() => lost.abort());
-        const each: CallOptions = {
-          ...options,
-          signal: options.signal ? AbortSignal.any([options.signal, lost.signal]) : lost.signal,
-          ...(Number.isFinite(deadlineMs) ? { timeoutMs: Math.max(1, deadlineMs - Date.now()) } : {}),
-        };
-        let delivered = false;
-        try {
-          for await (const message of call(endpoint, each, set.model)) {
-            attempt.reported((message as Partial<GenerateResponse>).load);
-            if (!delivered && delivers(message)) {
-              delivered = true;
-              forget();
-            }
-            yield message;
-          }
-          endpoint.succeeded();
-          return;
-        } catch (error) {
-          const gone = lost.signal.aborted || isUnavailable(error);
-          if (signal?.aborted || !gone) throw error;
-          endpoint.eject();
-          const { address } = endpoint;
-          if (delivered) throw lostError(error, 'the replica was lost while it answered; ask again');
-          if (!repeatable || !set.budget.takeRetry())
-            throw lostError(error, 'the replica was lost before it answered; ask again');
-          tried.add(endpoint.id);
-          this.#options.logger.info({ target: targetName(target), address }, 'another replica is asked');
-        } finally {
-          forget();
-          attempt.end();
-        }
-      }
+      yield* new BalancedCall(call, { set: held.set, logger, waitMs, times: this.#times, ended }).run();
     } finally {
       this.#giveBack(held);
     }
   }
 
-  #take(target: BalancingTarget, options: CallOptions): Held {
+  /** In whose name the call is made. */
+  #identity(options: CallOptions): Identity {
     const identity = options.identity ?? options.context?.identity ?? this.#options.rpc.identity;
     if (!identity) throw failedPrecondition('a balanced call needs an identity, for its tenant');
-    const { tenant } = identity;
+    return identity;
+  }
+
+  /** This service itself, for a tenant. */
+  #own(tenant: string): Identity {
+    return { subject: `service:${this.#options.service}`, tenant, role: Role.SERVICE };
+  }
+
+  #take(target: BalancingTarget, options: CallOptions): Held {
+    const { tenant } = this.#identity(options);
     const key = JSON.stringify([tenant, target]);
     let held = this.#held.get(key);
     if (!held) {
@@ -229,7 +228,7 @@ export class BalancedClient implements AsyncDisposable {
   #open(target: BalancingTarget, tenant: string, key: string): EndpointSet {
     const client = this.#balancer.client(BalancerService);
     // The stream outlives the call that opened it, so it is the service's own; calls carry their caller's identity.
-    const identity = { subject: `service:${this.#options.service}`, tenant, role: Role.SERVICE };
+    const identity = this.#own(tenant);
     const options: EndpointSetOptions = {
       name: targetName(target),
       watch: (signal) => client.watchEndpoints(target, { identity, signal }),
@@ -241,14 +240,4 @@ export class BalancedClient implements AsyncDisposable {
     };
     return this.#detached(() => new EndpointSet(options));
   }
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof LandfallError && error.code === status.UNAVAILABLE;
-}
-
-function lostError(cause: unknown, message: string): LandfallError {
-  const told = cause instanceof LandfallError && cause.code === status.UNAVAILABLE ? cause : undefined;
-  if (told?.retryAfterMs !== undefined) return told;
-  return unavailable(message, { reason: 'REPLICA_LOST', retryAfterMs: RETRY_AFTER_MS, cause });
 }

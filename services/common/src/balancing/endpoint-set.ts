@@ -1,12 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import type { WatchEndpointsResponse } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
+import type { Endpoint } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { cancelled, deadlineExceeded, LandfallError, unavailable } from '../errors/errors.ts';
 import type { Logger } from '../log/logger.ts';
 import type { RpcChannel } from '../rpc/client.ts';
 import { RetryBudget } from '../rpc/retry-budget.ts';
-import { type Attempt, BalancedEndpoint } from './endpoint.ts';
-import { lessLoadedOfTwo } from './pick.ts';
+import { BalancedEndpoint } from './endpoint.ts';
+import { BalancingPolicy } from './policy.ts';
+import { type Attempt, Variant } from './variant.ts';
+import type { Wish } from './wish.ts';
 
 export interface EndpointSetOptions {
   /** For people: what the endpoints serve. */
@@ -24,6 +27,8 @@ export interface EndpointSetOptions {
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2000;
 const RETRY_AFTER_MS = 1000;
+/** A probe that is under way is waited for this long before it is looked again who may be asked. */
+const LOOK_AGAIN_MS = 250;
 /** Codes with which the balancer refuses a target for good; anything else is its own trouble and passes. */
 const REFUSED = new Set([
   status.NOT_FOUND,
@@ -38,10 +43,13 @@ const REFUSED = new Set([
  */
 export class EndpointSet {
   readonly budget = new RetryBudget(0.2);
+  readonly policy = new BalancingPolicy();
   readonly #options: EndpointSetOptions;
   readonly #endpoints = new Map<string, BalancedEndpoint>();
   readonly #stopping = new AbortController();
-  #model = '';
+  #stable = new Variant('stable', '', [], this.#endpoints);
+  #canary: { variant: Variant; share: number } | undefined;
+  #overflow: { variant: Variant; takesPersonalData: boolean } | undefined;
   #refusal: LandfallError | undefined;
   #heard = false;
   #changed = Promise.withResolvers<void>();
@@ -49,15 +57,6 @@ export class EndpointSet {
   constructor(options: EndpointSetOptions) {
     this.#options = options;
     void this.#follow();
-  }
-
-  /** `models:/name/version` to ask the endpoints for; known once an endpoint was acquired. */
-  get model(): string {
-    return this.#model;
-  }
-
-  get size(): number {
-    return this.#endpoints.size;
   }
 
   /** Ends the stream; calls that still wait for an endpoint fail. */
@@ -69,37 +68,62 @@ export class EndpointSet {
   }
 
   /**
-   * The less loaded of two random endpoints that answer, other than those tried before where there is a choice;
-   * waits for one until `untilMs` (since 1970). It counts as loaded from this moment on, so that callers who have
-   * waited together do not all run to the same one.
+   * The best endpoint that answers by the policy, other than those tried before where there is a choice; waits for one
+   * until `untilMs` (since 1970). It counts as loaded from this moment on, so that callers who have waited together do
+   * not all run to the same one.
    * @throws LandfallError UNAVAILABLE with RetryInfo when none came up in time; what the balancer says of a target
    * that it does not know; CANCELLED or the signal's own error when it fires.
    */
-  async acquire(tried: ReadonlySet<string>, untilMs: number, signal?: AbortSignal): Promise<Attempt> {
+  async acquire(
+    wish: Wish,
+    tried: ReadonlySet<string>,
+    untilMs: number,
+    signal?: AbortSignal,
+  ): Promise<Attempt> {
     for (;;) {
       if (signal?.aborted) throw abortError(signal);
       if (this.#refusal) throw this.#refusal;
       const nowMs = Date.now();
-      const endpoint = this.#choose(tried, nowMs);
-      if (endpoint) return endpoint.begin();
+      const attempt = this.#begin(wish, tried, nowMs);
+      if (attempt) return attempt;
       if (nowMs >= untilMs) throw this.#none();
       await this.#change(Math.min(untilMs, this.#nextReturnMs(nowMs)) - nowMs, signal);
     }
   }
 
-  #choose(tried: ReadonlySet<string>, nowMs: number): BalancedEndpoint | undefined {
-    const ready = [...this.#endpoints.values()].filter((e) => e.takesRequests && e.ejectedUntilMs <= nowMs);
-    const untried = ready.filter((e) => !tried.has(e.id));
-    const some = untried.length > 0 ? untried : ready;
-    // Any replica of the base can answer for an adapter, but one that has to load it first answers later.
-    const loaded = some.filter((e) => e.adapterLoaded);
-    return lessLoadedOfTwo(loaded.length > 0 ? loaded : some, (e) => e.cost);
+  /** Whether a canary gets a share of the calls, so that outcomes are of use. */
+  get hasCanary(): boolean {
+    return this.#canary !== undefined;
   }
 
-  /** When the first ejected endpoint may be tried again. */
+  /** Whether there is another one that takes requests. */
+  hasOther(tried: ReadonlySet<string>): boolean {
+    return this.#stable.hasOther(tried);
+  }
+
+  /** A place elsewhere for a request that the deployment's own replicas have no room for, where it may leave. */
+  overflow(wish: Wish, tried: ReadonlySet<string>, nowMs: number): Attempt | undefined {
+    if (!this.#overflow || !this.#stable.isSaturated(nowMs)) return undefined;
+    const { variant, takesPersonalData } = this.#overflow;
+    if (!takesPersonalData && !wish.mayLeave()) return undefined;
+    return variant.begin(this.policy, wish, tried, nowMs);
+  }
+
+  #begin(wish: Wish, tried: ReadonlySet<string>, nowMs: number): Attempt | undefined {
+    if (this.#canary && wish.place < this.#canary.share && this.#canary.variant.hasOther(tried)) {
+      const attempt = this.#canary.variant.begin(this.policy, wish, tried, nowMs);
+      if (attempt) return attempt;
+    }
+    return this.overflow(wish, tried, nowMs) ?? this.#stable.begin(this.policy, wish, tried, nowMs);
+  }
+
+  /** When an endpoint that is left alone may be tried again. */
   #nextReturnMs(nowMs: number): number {
-    const returns = [...this.#endpoints.values()].filter((e) => e.takesRequests).map((e) => e.ejectedUntilMs);
-    return Math.min(...returns.filter((ms) => ms > nowMs), Number.POSITIVE_INFINITY);
+    const taking = [...this.#endpoints.values()].map(({ tally }) => tally).filter((t) => t.takesRequests);
+    const returns = taking.map(({ ejectedUntilMs }) =>
+      ejectedUntilMs > nowMs ? ejectedUntilMs : nowMs + LOOK_AGAIN_MS,
+    );
+    return Math.min(...returns, Number.POSITIVE_INFINITY);
   }
 
   #none(): LandfallError {
@@ -141,26 +165,40 @@ export class EndpointSet {
     }
   }
 
-  #update({ endpoints, model }: WatchEndpointsResponse): void {
+  #update({ endpoints, model, canary, overflow }: WatchEndpointsResponse): void {
     this.#heard = true;
-    this.#model = model;
+    this.#know([...endpoints, ...(canary?.endpoints ?? []), ...(overflow?.endpoints ?? [])]);
+    this.#stable = new Variant('stable', model, endpoints, this.#endpoints);
+    this.#canary = canary && {
+      variant: new Variant('canary', canary.model, canary.endpoints, this.#endpoints),
+      share: canary.weightPercent / 100,
+    };
+    this.#overflow = overflow && {
+      variant: new Variant('overflow', overflow.model, overflow.endpoints, this.#endpoints),
+      takesPersonalData: overflow.allowPersonalData,
+    };
+    for (const endpoint of this.#endpoints.values()) if (endpoint.tally.failed) this.#giveUp(endpoint);
+    this.#wake();
+  }
+
+  /** Takes the balancer's newest view of all endpoints, and drops those that it names no more. */
+  #know(endpoints: readonly Endpoint[]): void {
     const ids = new Set(endpoints.map(({ id }) => id));
     for (const endpoint of this.#endpoints.values()) if (!ids.has(endpoint.id)) this.#drop(endpoint);
-    for (const endpoint of endpoints) {
-      const known = this.#endpoints.get(endpoint.id);
-      if (known) known.update(endpoint);
-      else if (endpoint.address) {
-        const channel = this.#options.connect(endpoint.address);
-        this.#endpoints.set(endpoint.id, new BalancedEndpoint(endpoint, channel));
+    for (const view of endpoints) {
+      if (!this.#endpoints.has(view.id) && view.address) {
+        const channel = this.#options.connect(view.address);
+        this.#endpoints.set(view.id, new BalancedEndpoint(view, channel));
       }
+      this.#endpoints.get(view.id)?.tally.update(view, Date.now());
     }
-    for (const endpoint of this.#endpoints.values()) if (endpoint.failed) this.#giveUp(endpoint);
-    this.#wake();
   }
 
   /** Lets calls that wait for an endpoint go elsewhere, where there is somewhere: a busy one may still answer them. */
   #giveUp(endpoint: BalancedEndpoint): void {
-    const others = [...this.#endpoints.values()].some((each) => each !== endpoint && each.takesRequests);
+    const others = [...this.#endpoints.values()].some(
+      (each) => each !== endpoint && each.tally.takesRequests,
+    );
     if (others) endpoint.giveUp();
   }
 

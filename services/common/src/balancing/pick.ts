@@ -33,3 +33,26 @@ export function lessLoadedOfTwo<T>(
   const b = candidates[second]!;
   return cost(b) < cost(a) ? b : a;
 }
+
+/**
+ * The least costly of all candidates, one of them at random where several are.
+ * @returns undefined for no candidates
+ */
+export function leastLoaded<T>(
+  candidates: readonly T[],
+  cost: (candidate: T) => number,
+  random: () => number = Math.random,
+): T | undefined {
+  let best: T | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  let equal = 0;
+  for (const candidate of candidates) {
+    const one = cost(candidate);
+    if (one > least) continue;
+    equal = one < least ? 1 : equal + 1;
+    // Each of the equal ones stays with the same probability.
+    if (equal === 1 || random() * equal < 1) best = candidate;
+    least = one;
+  }
+  return best;
+}

@@ -1,43 +1,105 @@
 import { create } from '@bufbuild/protobuf';
 import { EndpointSchema, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
-import { afterEach, expect, test, vi } from 'vitest';
-import type { RpcChannel } from '../rpc/client.ts';
-import { BalancedEndpoint } from './endpoint.ts';
-import { ASSUMED_REQUEST_TOKENS } from './pick.ts';
+import { expect, test } from 'vitest';
+import { EndpointTally } from './tally.ts';
 
-const channel = {} as RpcChannel;
-const seen = (more: object) =>
-  create(EndpointSchema, { id: 'a', address: 'h:1', state: EndpointState.READY, weight: 1, ...more });
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+const seen = (more: object) => create(EndpointSchema, { state: EndpointState.READY, weight: 1, ...more });
+const tallyOf = (more: object, nowMs = 0) => {
+  const tally = new EndpointTally();
+  tally.update(seen(more), nowMs);
+  return tally;
+};
 
 test('failures in a row leave it alone for longer and longer, up to half a minute; an answer ends that', () => {
-  vi.useFakeTimers({ now: 0 });
-  const endpoint = new BalancedEndpoint(seen({}), channel);
+  const tally = tallyOf({});
   const pauses = Array.from({ length: 10 }, () => {
-    endpoint.eject();
-    return endpoint.ejectedUntilMs;
+    tally.eject(0);
+    return tally.ejectedUntilMs;
   });
   pauses.forEach((ms, failures) => {
     const full = Math.min(30_000, 500 * 2 ** failures);
     expect(ms).toBeGreaterThanOrEqual(full * 0.75);
     expect(ms).toBeLessThanOrEqual(full * 1.25);
   });
-  endpoint.succeeded();
-  expect(endpoint.ejectedUntilMs).toBe(0);
+  tally.succeeded(10);
+  expect(tally.isOpen(10)).toBe(true);
 });
 
-test('its cost is what it has told of, its requests not told of yet, by its weight', () => {
-  const endpoint = new BalancedEndpoint(seen({ load: { runningTokens: 100n }, weight: 2 }), channel);
-  expect(endpoint.cost).toBe(50);
-  const first = endpoint.begin();
-  const second = endpoint.begin();
-  expect(endpoint.cost).toBe((100 + 2 * ASSUMED_REQUEST_TOKENS) / 2);
-  first.reported(seen({ load: { runningTokens: 300n } }).load);
-  expect(endpoint.cost).toBe((300 + ASSUMED_REQUEST_TOKENS) / 2);
-  first.end();
-  second.end();
-  expect(endpoint.cost).toBe(150);
+test('after a failure it gets one request at a time until one has been answered', () => {
+  const tally = tallyOf({});
+  tally.eject(0);
+  expect(tally.isOpen(100)).toBe(false);
+  expect(tally.isOpen(1000)).toBe(true);
+  const probe = tally.begin(1000);
+  expect(tally.isOpen(1001)).toBe(false);
+  probe.end();
+  expect(tally.isOpen(1002)).toBe(true);
+  tally.succeeded(1003);
+  tally.begin(1003);
+  expect(tally.isOpen(1004)).toBe(true);
+});
+
+test('what was begun before it was left alone tells nothing of it now', () => {
+  const tally = tallyOf({});
+  const before = tally.begin(0);
+  tally.eject(1);
+  expect(before.isStale).toBe(true);
+  const probe = tally.begin(2000);
+  before.end();
+  expect(probe.isStale).toBe(false);
+  // The end of the older one must not open it for a second probe.
+  expect(tally.isOpen(2001)).toBe(false);
+});
+
+test('requests count from the moment they are sent, and once, whoever tells of them', () => {
+  const load = { running: 2, stepMs: 50, maxBatch: 16 };
+  const tally = tallyOf({ load }, 500);
+  const idle = tally.cost();
+  const first = tally.begin(1000);
+  const second = tally.begin(1000);
+  const both = tally.cost();
+  expect(both).toBeGreaterThan(idle);
+  first.reported(seen({ load: { ...load, running: 4 } }).load, 1010);
+  // The report counts both of them.
+  const reported = tally.cost();
+  second.reported(undefined, 1011);
+  expect(tally.cost()).toBeLessThanOrEqual(reported);
+  // What the balancer tells is older than what the replica has told itself.
+  tally.update(seen({ load: { ...load, running: 16, queued: 50 } }), 1020);
+  expect(tally.cost()).toBeLessThanOrEqual(reported);
+  tally.update(seen({ load: { ...load, running: 16, queued: 50 } }), 5000);
+  expect(tally.cost()).toBeGreaterThan(2 * reported);
+});
+
+test('its cost goes with its step time and against its weight', () => {
+  const cost = (more: object, load: object = {}) =>
+    tallyOf({ ...more, load: { running: 1, stepMs: 40, maxBatch: 16, ...load } }).cost();
+  expect(cost({}, { stepMs: 400 })).toBeCloseTo(10 * cost({}));
+  expect(cost({ weight: 2 })).toBeCloseTo(cost({}) / 2);
+});
+
+test('it is silent only while a caller listens', () => {
+  const tally = tallyOf({});
+  expect(tally.silentMs(5000)).toBe(0);
+  const passage = tally.begin(1000);
+  expect(tally.silentMs(1500)).toBe(500);
+  passage.reported(undefined, 1600);
+  expect(tally.silentMs(1700)).toBe(100);
+  passage.pause();
+  expect(tally.silentMs(9000)).toBe(0);
+  passage.resume(9000);
+  expect(tally.silentMs(9100)).toBe(100);
+  passage.end();
+  passage.end();
+  expect([tally.silentMs(10_000), tally.inFlight]).toEqual([0, 0]);
+});
+
+test('it is saturated when one more request would wait behind others, or was just refused', () => {
+  const full = { running: 16, queued: 1, maxBatch: 16 };
+  expect(tallyOf({ load: full }).isSaturated(0)).toBe(true);
+  expect(tallyOf({ load: { ...full, queued: 0 } }).isSaturated(0)).toBe(false);
+  expect(tallyOf({}).isSaturated(0)).toBe(false);
+  const refusing = tallyOf({});
+  refusing.refused(700, 0);
+  expect([refusing.isSaturated(600), refusing.isSaturated(800)]).toEqual([true, false]);
 });
