@@ -9,6 +9,8 @@ export interface ReplicaConfig {
   command: readonly [string, ...string[]];
   /** What a replica inherits; its address, model, tenant and id are added. */
   environment: Env;
+  /** Adapters that a replica holds at once. */
+  adapterSlots: number;
   /** A replica that has not answered after this long is replaced, in milliseconds. */
   startTimeoutMs: number;
   /** One that has stopped answering gets this long to come back, in milliseconds. */
@@ -36,6 +38,10 @@ export interface BalancerConfig extends ServiceConfig {
   onStop: 'stop' | 'leave';
   /** How often every replica set is looked at without an event, in milliseconds. */
   resyncMs: number;
+  /** Between two looks at the load of a deployment whose replicas follow it, in milliseconds. */
+  scaleMs: number;
+  /** Between two looks at where aliases point, beside events, in milliseconds. */
+  aliasMs: number;
 }
 
 /** Variables that are the balancer's own and not its replicas'. */
@@ -52,8 +58,9 @@ const REPLICA_MAIN = join(import.meta.dirname, '../../text-inference/src/main.ts
 /**
  * The balancer's configuration: what all services share, and LANDFALL_REGISTRY_URL, LANDFALL_REPLICA_COMMAND (a JSON
  * list), LANDFALL_REPLICA_START_TIMEOUT_MS, LANDFALL_REPLICA_UNRESPONSIVE_MS, LANDFALL_REPLICA_HEALTH_INTERVAL_MS,
- * LANDFALL_REPLICA_STABLE_MS, LANDFALL_BALANCER_ON_STOP (`stop` or `leave`), LANDFALL_BALANCER_RESYNC_MS. Replicas
- * inherit the environment; LANDFALL_TEXT_THREADS is half of the cores for them where it is not set.
+ * LANDFALL_REPLICA_STABLE_MS, LANDFALL_BALANCER_ON_STOP (`stop` or `leave`), LANDFALL_BALANCER_RESYNC_MS,
+ * LANDFALL_BALANCER_SCALE_MS, LANDFALL_BALANCER_ALIAS_MS. Replicas inherit the environment; LANDFALL_TEXT_THREADS is
+ * half of the cores for them where it is not set, and LANDFALL_TEXT_ADAPTERS tells how many adapters one holds.
  * @throws ConfigError that names the variable.
  */
 export function readConfig(env: Env): BalancerConfig {
@@ -66,6 +73,7 @@ export function readConfig(env: Env): BalancerConfig {
     replica: {
       command: commandVar(env),
       environment: { LANDFALL_TEXT_THREADS: String(threads), ...Object.fromEntries(inherited) },
+      adapterSlots: integerVar(env, 'LANDFALL_TEXT_ADAPTERS', 16, 0, 4096),
       startTimeoutMs: integerVar(env, 'LANDFALL_REPLICA_START_TIMEOUT_MS', 600_000, 1000, 86_400_000),
       unresponsiveMs: integerVar(env, 'LANDFALL_REPLICA_UNRESPONSIVE_MS', 15_000, 500, 3_600_000),
       healthIntervalMs: integerVar(env, 'LANDFALL_REPLICA_HEALTH_INTERVAL_MS', 500, 50, 60_000),
@@ -78,6 +86,8 @@ export function readConfig(env: Env): BalancerConfig {
     },
     onStop: onStopVar(env),
     resyncMs: integerVar(env, 'LANDFALL_BALANCER_RESYNC_MS', 10_000, 100, 3_600_000),
+    scaleMs: integerVar(env, 'LANDFALL_BALANCER_SCALE_MS', 2000, 50, 3_600_000),
+    aliasMs: integerVar(env, 'LANDFALL_BALANCER_ALIAS_MS', 30_000, 100, 3_600_000),
   };
 }
 

@@ -57,3 +57,41 @@ export const noEndpoint = (what: string): LandfallError =>
 
 export const draining = (): LandfallError =>
   unavailable('the balancer is stopping', { reason: 'DRAINING', retryAfterMs: 1000 });
+
+export const nothingToUndo = (name: string, generation: number): LandfallError => {
+  const what = generation > 0 ? `generation ${generation} of` : 'anything else that was served before by';
+  return failedPrecondition(
+    `${what} the deployment '${name}' is not known; GetDeployment lists its history`,
+    {
+      reason: 'NOTHING_TO_UNDO',
+      metadata: { name },
+    },
+  );
+};
+
+export const noCanary = (name: string): LandfallError =>
+  failedPrecondition(`the deployment '${name}' has no canary; StartCanary begins one`, {
+    reason: 'NO_CANARY',
+    metadata: { name },
+  });
+
+export const canaryRefused = (name: string, why: string): LandfallError =>
+  failedPrecondition(`the deployment '${name}' can not have this canary: ${why}`, {
+    reason: 'CANARY_REFUSED',
+    metadata: { name },
+  });
+
+export const unknownRuntime = (runtime: string): LandfallError =>
+  failedPrecondition(`replicas can not run in '${runtime}' here; give child_process`, {
+    reason: 'RUNTIME_UNKNOWN',
+    metadata: { runtime },
+  });
+
+export const overflowRefused = (name: string, why: string): LandfallError =>
+  failedPrecondition(`requests can not go on to the deployment '${name}': ${why}`, {
+    reason: 'OVERFLOW_REFUSED',
+    metadata: { name },
+  });
+
+export const noRange = (): LandfallError =>
+  invalidArgument('min_replicas', 'is more than max_replicas would be');

@@ -11,15 +11,27 @@ import { startTelemetry } from '@landfall/common/telemetry/telemetry.ts';
 import { BalancerService as BalancerContract } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import type { BalancerConfig } from './config.ts';
+import { aliasMovedConsumer } from './consumers/alias-moved.ts';
 import type { BalancerContext } from './context.ts';
 import { Fleet } from './control/fleet.ts';
 import { balancerEntities } from './db/entities.ts';
 import { initialMigration } from './db/migrations/initial.ts';
+import { rolloutsMigration } from './db/migrations/rollouts.ts';
+import { AliasFollower } from './domain/alias-follower.ts';
+import { DEFAULT_RUNTIME } from './domain/variant.ts';
 import { deploy } from './routes/deploy.ts';
+import { endCanary } from './routes/end-canary.ts';
 import { getDeployment } from './routes/get-deployment.ts';
 import { listDeployments } from './routes/list-deployments.ts';
+import { pauseDeployment } from './routes/pause-deployment.ts';
 import { pick } from './routes/pick.ts';
+import { promoteCanary } from './routes/promote-canary.ts';
+import { reportOutcomes } from './routes/report-outcomes.ts';
+import { reportScore } from './routes/report-score.ts';
+import { resumeDeployment } from './routes/resume-deployment.ts';
+import { startCanary } from './routes/start-canary.ts';
 import { stopDeployment } from './routes/stop-deployment.ts';
+import { undoDeployment } from './routes/undo-deployment.ts';
 import { updateDeployment } from './routes/update-deployment.ts';
 import { watchEndpoints } from './routes/watch-endpoints.ts';
 import { ChildProcesses } from './runtime/child-processes.ts';
@@ -58,17 +70,19 @@ export class BalancerService implements Service {
     const database = this.#running.use(await openDatabase(config));
     const signer = new IdentitySigner(config.meshKey);
     const rpc = { signer, tls: config.tls };
-    const registry = new RpcChannel(config.registryUrl, rpc);
-    this.#running.defer(() => registry.close());
+    const channel = new RpcChannel(config.registryUrl, rpc);
+    this.#running.defer(() => channel.close());
+    const registry = channel.client(RegistryService);
     const runtime = this.#overrides.runtime ?? childProcesses(config);
-    const fleet = new Fleet({ config, database, runtime, rpc, logger });
+    const runtimes = new Map([[DEFAULT_RUNTIME, runtime]]);
+    const fleet = new Fleet({ config, database, runtimes, rpc, logger });
     await fleet.start();
     const server = this.#server({
       config,
       logger,
       database,
       fleet,
-      registry: registry.client(RegistryService),
+      registry,
       draining: this.#draining.signal,
     });
     const { host, port } = config.listen;
@@ -76,6 +90,12 @@ export class BalancerService implements Service {
     const broker = this.#running.use(await Broker.connect(config.natsUrl, config.name, logger));
     const relay = this.#running.use(new OutboxRelay(database, broker, logger));
     relay.start();
+    const aliases = this.#running.use(
+      new AliasFollower({ database, fleet, registry, logger, intervalMs: config.aliasMs }),
+    );
+    aliases.start();
+    const consumer = this.#running.use(aliasMovedConsumer(aliases, broker, logger));
+    await consumer.start();
     // Side by side: callers are told to come again while the replicas finish what they have.
     this.#running.defer(async () => {
       await Promise.all([server.drain(config.graceMs), fleet.stop(config.onStop)]);
@@ -101,6 +121,14 @@ export class BalancerService implements Service {
       stopDeployment: stopDeployment(context),
       watchEndpoints: watchEndpoints(context),
       pick: pick(context),
+      pauseDeployment: pauseDeployment(context),
+      resumeDeployment: resumeDeployment(context),
+      undoDeployment: undoDeployment(context),
+      startCanary: startCanary(context),
+      promoteCanary: promoteCanary(context),
+      endCanary: endCanary(context),
+      reportOutcomes: reportOutcomes(context),
+      reportScore: reportScore(context),
     });
   }
 }
@@ -112,7 +140,7 @@ export function openDatabase(config: BalancerConfig): Promise<Database> {
     url: config.databaseUrl,
     file: join(config.home, 'balancer.sqlite'),
     entities: balancerEntities,
-    migrations: [initialMigration],
+    migrations: [initialMigration, rolloutsMigration],
   });
 }
 

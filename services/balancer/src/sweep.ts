@@ -1,6 +1,7 @@
 import { createLogger } from '@landfall/common/log/logger.ts';
 import type { BalancerConfig } from './config.ts';
 import { ReplicaStore } from './domain/replica-store.ts';
+import { runtimeSettings } from './domain/variant.ts';
 import { awaitEnd } from './runtime/end-replica.ts';
 import { childProcesses, openDatabase } from './service.ts';
 
@@ -15,7 +16,7 @@ export async function sweepReplicas(config: BalancerConfig): Promise<number> {
   const store = new ReplicaStore(database);
   const runtime = childProcesses(config);
   const ends = (await store.all()).map(async (row) => {
-    const running = await runtime.adopt(row);
+    const running = await runtime.adopt({ ...row, settings: runtimeSettings(row.variant) });
     if (running) {
       running.terminate();
       await awaitEnd(running, config.replica.graceMs);

@@ -4,13 +4,16 @@ import type { Logger } from '@landfall/common/log/logger.ts';
 import type { RpcClientOptions } from '@landfall/common/rpc/client.ts';
 import type { Endpoint } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import type { Load } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type { ReplicaConfig } from '../config.ts';
 import type { ReplicaRow } from '../db/entities.ts';
 import type { ReplicaStore } from '../domain/replica-store.ts';
+import { runtimeSettings } from '../domain/variant.ts';
 import { awaitEnd } from '../runtime/end-replica.ts';
-import type { ReplicaExit, RunningReplica, Runtime } from '../runtime/runtime.ts';
+import { NoMemoryError, type ReplicaExit, type RunningReplica, type Runtime } from '../runtime/runtime.ts';
 import type { BackoffLimits } from './backoff.ts';
 import { endpointReply } from './endpoint-reply.ts';
+import { placeAdapters } from './placement.ts';
 import { planReplicas } from './plan.ts';
 import { Replica } from './replica.ts';
 import { ReplicaLink } from './replica-link.ts';
@@ -21,7 +24,7 @@ import type { Supply } from './status.ts';
 export interface Demand {
   /** Replicas: the most that any of them wants. */
   wanted: number;
-  /** Adapters that every replica is to have. */
+  /** Adapters that the replicas are to have: each all of them, where they fit. */
   adapters: ReadonlySet<string>;
 }
 
@@ -29,6 +32,8 @@ export interface ReplicaSetOptions {
   tenant: string;
   /** `models:/name/version` */
   base: string;
+  /** Settings of the replicas; see domain/variant.ts. */
+  variant: string;
   config: ReplicaConfig;
   runtime: Runtime;
   store: ReplicaStore;
@@ -41,6 +46,7 @@ export interface ReplicaSetOptions {
   onChange: () => void;
 }
 
+const NO_ADAPTERS: ReadonlySet<string> = new Set();
 const RETRY_MS = 1000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -57,6 +63,9 @@ export class ReplicaSet {
   /** Rows of replicas that have ended and could not be deleted yet. */
   readonly #endedRows = new Set<string>();
   #problem = '';
+  /** Replicas that the last pass worked towards. */
+  #pursued = -1;
+  #copies: ReadonlyMap<string, number> = new Map();
   #running: Promise<void> | undefined;
   #again = false;
   #stopped = false;
@@ -73,6 +82,11 @@ export class ReplicaSet {
   get idle(): boolean {
     const busy = this.#running || this.#replicas.size > 0 || this.#endedRows.size > 0;
     return !busy && this.#options.demand().wanted === 0;
+  }
+
+  /** Whether the last pass worked towards what is wanted now. */
+  get isUpToDate(): boolean {
+    return this.#options.demand().wanted === this.#pursued;
   }
 
   /** Takes over a replica that an earlier balancer started. Resolves when it is known whether it answers now. */
@@ -102,8 +116,14 @@ export class ReplicaSet {
 
   supply(model: string): Supply {
     const replicas = [...this.#replicas.values()].filter((replica) => !replica.draining);
-    const problem = replicas.map((replica) => replica.problem(model)).find((text) => text !== '');
+    const copies = this.#copies.get(model) ?? Number.POSITIVE_INFINITY;
+    const full = copies === 0 && replicas.length > 0;
+    const problem = full
+      ? `no replica has room for ${model}: all places for adapters are taken`
+      : replicas.map((replica) => replica.problem(model)).find((text) => text !== '');
     return {
+      answering: replicas.filter(({ ready }) => ready).length,
+      copies,
       ready: replicas.filter((replica) => replica.serves(model)).length,
       running: replicas.length,
       problem: problem ?? this.#problem,
@@ -115,6 +135,12 @@ export class ReplicaSet {
     return [...this.#replicas.values()]
       .sort((a, b) => a.row.slot - b.row.slot)
       .map((replica) => endpointReply(replica, model));
+  }
+
+  /** Loads of the replicas that answer. */
+  loads(): Load[] {
+    const ready = [...this.#replicas.values()].filter((replica) => replica.ready);
+    return ready.map(({ link }) => link.load).filter((load) => load !== undefined);
   }
 
   /** Ends the passes and stops listening to the replicas, which stay as they are. */
@@ -177,6 +203,7 @@ export class ReplicaSet {
   /** @returns when something is due without an event, in milliseconds since 1970 */
   async #pass(): Promise<number> {
     const { wanted, adapters } = this.#options.demand();
+    this.#pursued = wanted;
     await this.#bury();
     let nextMs = this.#endUnresponsive();
     const planned = [...this.#replicas.values()].map(({ row, ready, draining }) => ({
@@ -188,14 +215,27 @@ export class ReplicaSet {
     const plan = planReplicas(wanted, planned, (slot) => this.#slots.notBeforeMs(slot), Date.now());
     for (const id of plan.drain) this.#drain(this.#replicas.get(id)!);
     for (const slot of plan.start) if (!this.#stopped) await this.#start(slot);
+    const places = this.#place(adapters);
     for (const replica of this.#replicas.values()) {
       if (replica.ready && replica.readySinceMs === 0) this.#greet(replica);
+      const own = places.get(replica.row.id) ?? NO_ADAPTERS;
       nextMs = Math.min(
         nextMs,
-        replica.keepAdapters(adapters, () => this.trigger()),
+        replica.keepAdapters(own, () => this.trigger()),
       );
     }
     return Math.min(nextMs, plan.nextMs);
+  }
+
+  /** Adapters of each replica. */
+  #place(adapters: ReadonlySet<string>): ReadonlyMap<string, ReadonlySet<string>> {
+    const replicas = [...this.#replicas.values()].filter(({ draining, exit }) => !draining && !exit);
+    const slots = this.#options.config.adapterSlots;
+    const placed = replicas.map(({ row, placed: held }) => ({ id: row.id, adapters: held }));
+    const { byReplica, copies } = placeAdapters(adapters, placed, slots);
+    // Where all fit, a replica that is still to come will hold them too.
+    this.#copies = adapters.size > slots ? copies : new Map();
+    return byReplica;
   }
 
   #greet(replica: Replica): void {
@@ -208,12 +248,13 @@ export class ReplicaSet {
   }
 
   async #start(slot: number): Promise<void> {
-    const { tenant, base, runtime, store, logger } = this.#options;
+    const { tenant, base, variant, runtime, store, logger } = this.#options;
     const address = await runtime.place();
     const row: ReplicaRow = {
       id: randomUUID(),
       tenant,
       base,
+      variant,
       slot,
       address,
       pid: 0,
@@ -226,11 +267,18 @@ export class ReplicaSet {
     await store.insert(row);
     let running: RunningReplica;
     try {
-      running = await runtime.start({ id: row.id, tenant, base, address });
+      running = await runtime.start({
+        id: row.id,
+        tenant,
+        base,
+        address,
+        settings: runtimeSettings(variant),
+      });
     } catch (error) {
       logger.error({ err: error, base, slot }, 'a replica can not be started');
       this.#slots.failed(slot, 0);
-      this.#problem = 'replicas can not be started; the log of the balancer tells why';
+      const why = error instanceof NoMemoryError ? error.message : 'the log of the balancer tells why';
+      this.#problem = `replicas can not be started; ${why}`;
       await this.#deleteRow(row.id);
       return;
     }

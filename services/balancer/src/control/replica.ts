@@ -58,6 +58,11 @@ export class Replica {
     return model === this.row.base || this.link.load?.adapters.includes(model) === true;
   }
 
+  /** Adapters that it was told to load; what it holds anyway, where it was told nothing yet (it was adopted). */
+  get placed(): ReadonlySet<string> {
+    return new Set(this.#adapters.size > 0 ? this.#adapters.keys() : this.link.load?.adapters);
+  }
+
   /** Why an adapter is not there; empty for nothing known. */
   problem(model: string): string {
     return this.#adapters.get(model)?.problem ?? '';

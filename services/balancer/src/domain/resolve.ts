@@ -12,6 +12,12 @@ export interface ResolvedModel {
   base: string;
 }
 
+/** A model, and which replicas answer for it: those of its base with these settings. */
+export interface Served extends ResolvedModel {
+  /** See domain/variant.ts. */
+  variant: string;
+}
+
 /**
  * What a reference stands for in the registry, asked in the caller's name.
  * @param drafts whether a version that is not READY will do

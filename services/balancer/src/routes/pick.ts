@@ -6,20 +6,23 @@ import { askedName, findServed } from '../domain/served.ts';
 import { noEndpoint } from '../errors.ts';
 
 export const pick: Route<'pick'> = (context) => {
+  const { fleet } = context;
   const counts = new PickCounts();
   return async (request, call) => {
-    const { model, base } = (await findServed(context, request, call))();
-    const ready = context.fleet
-      .endpoints(call.identity.tenant, { model, base })
-      .filter(({ state, id, address }) => {
-        return (
-          state === EndpointState.READY && !request.exclude.includes(id) && !request.exclude.includes(address)
-        );
+    const { served, share, rows } = (await findServed(context, request, call))();
+    fleet.asked(rows);
+    const { exclude, prefixKeys } = request;
+    // A canary, or the new model of a rollout, gets its share of the picks too.
+    const shared = share && Math.random() * 100 < share.weightPercent ? [share, served] : [served];
+    for (const target of shared) {
+      const ready = fleet.endpoints(call.identity.tenant, target).filter(({ state, id, address }) => {
+        return state === EndpointState.READY && !exclude.includes(id) && !exclude.includes(address);
       });
-    const loaded = ready.filter(({ adapterLoaded }) => adapterLoaded);
-    const endpoint = lessLoadedOfTwo(loaded.length > 0 ? loaded : ready, (each) => counts.cost(each));
-    if (!endpoint) throw noEndpoint(askedName(request));
-    counts.picked(endpoint);
-    return { endpoint, model };
+      const endpoint = lessLoadedOfTwo(ready, (each) => counts.cost(each, target, prefixKeys));
+      if (!endpoint) continue;
+      counts.picked(endpoint);
+      return { endpoint, model: target.model };
+    }
+    throw noEndpoint(askedName(request));
   };
 };

@@ -1,32 +1,19 @@
-import { create } from '@bufbuild/protobuf';
-import {
-  StopDeploymentRequestSchema,
-  StopDeploymentResponseSchema,
-} from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
+import { StopDeploymentRequestSchema } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import type { Route } from '../context.ts';
-import { findDeployment, stopDeployment as stop } from '../domain/deployments.ts';
-import { repeatable } from '../domain/repeatable.ts';
+import { stopDeployment as stop } from '../domain/deployments.ts';
+import { mutateDeployment } from '../domain/mutation.ts';
 import { deploymentReply } from '../domain/replies.ts';
 
-export const stopDeployment: Route<'stopDeployment'> =
-  ({ database, fleet, logger }) =>
-  async (request, { identity: { tenant } }) => {
-    const { name, requestId } = request;
-    const repeat = {
-      tenant,
-      method: 'StopDeployment',
-      requestId,
-      input: StopDeploymentRequestSchema,
-      output: StopDeploymentResponseSchema,
-    };
-    await repeatable(database, repeat, request, async (em) => {
-      const stopped = await stop(em, tenant, name);
-      return create(StopDeploymentResponseSchema, {
-        deployment: { name, revision: BigInt(stopped.revision) },
-      });
-    });
-    const row = await database.read((em) => findDeployment(em, tenant, name));
-    fleet.apply(row);
-    logger.info({ tenant, name }, 'deployment stopped');
-    return { deployment: deploymentReply(fleet, row) };
+export const stopDeployment: Route<'stopDeployment'> = (context) => async (request, call) => {
+  const { tenant } = call.identity;
+  const { name } = request;
+  const mutation = {
+    tenant,
+    name,
+    method: 'StopDeployment',
+    input: StopDeploymentRequestSchema,
   };
+  const row = await mutateDeployment(context, mutation, request, (em) => stop(em, tenant, name));
+  context.logger.info({ tenant, name }, 'deployment stopped');
+  return { deployment: deploymentReply(context.fleet, row) };
+};

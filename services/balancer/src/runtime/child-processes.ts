@@ -2,11 +2,20 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Env } from '@landfall/common/config/env.ts';
 import { findByEnvironment, isRunning, processMark } from './process-mark.ts';
-import type { ReplicaExit, ReplicaRecord, ReplicaSpec, RunningReplica, Runtime } from './runtime.ts';
+import {
+  NoMemoryError,
+  type ReplicaExit,
+  type ReplicaRecord,
+  type ReplicaSpec,
+  type RunningReplica,
+  type Runtime,
+  type RuntimeSettings,
+} from './runtime.ts';
 
 export interface ChildProcessOptions {
   command: readonly [string, ...string[]];
@@ -27,6 +36,8 @@ const KEPT_LOGS = 32;
  */
 export class ChildProcesses implements Runtime {
   readonly #options: ChildProcessOptions;
+  /** Memory that running replicas were declared to need, in MiB, by id. */
+  readonly #promisedMib = new Map<string, number>();
 
   constructor(options: ChildProcessOptions) {
     this.#options = options;
@@ -44,6 +55,7 @@ export class ChildProcesses implements Runtime {
 
   async start(spec: ReplicaSpec): Promise<RunningReplica> {
     const { command, environment, logFolder } = this.#options;
+    this.#promise(spec);
     this.#dropOldLogs();
     const [program, ...args] = command;
     const log = openSync(join(logFolder, `${spec.id}.log`), 'a', 0o600);
@@ -57,16 +69,21 @@ export class ChildProcesses implements Runtime {
           LANDFALL_MODEL: spec.base,
           LANDFALL_TENANT: spec.tenant,
           LANDFALL_METRICS_PORT: '0',
+          ...settingVariables(spec.settings),
           [ID_VARIABLE]: spec.id,
         },
       });
       const exited = new Promise<ReplicaExit>((resolve) => {
         child.once('exit', (code, signal) => resolve({ code, signal }));
       });
+      child.once('exit', () => this.#promisedMib.delete(spec.id));
       await once(child, 'spawn');
       child.unref();
       const pid = child.pid!;
       return new OwnProcess(pid, processMark(pid) ?? '', exited, () => {});
+    } catch (error) {
+      this.#promisedMib.delete(spec.id);
+      throw error;
     } finally {
       closeSync(log);
     }
@@ -78,7 +95,18 @@ export class ChildProcesses implements Runtime {
     const mark = known ? record.mark : pid && processMark(pid);
     if (!pid || !mark) return undefined;
     const watching = new AbortController();
-    return new OwnProcess(pid, mark, watch(pid, mark, watching.signal), () => watching.abort());
+    const exited = watch(pid, mark, watching.signal);
+    this.#promisedMib.set(record.id, record.settings.memoryMib);
+    void exited.then(() => this.#promisedMib.delete(record.id));
+    return new OwnProcess(pid, mark, exited, () => watching.abort());
+  }
+
+  /** @throws NoMemoryError when what was promised to all would be more than there is */
+  #promise({ id, settings: { memoryMib } }: ReplicaSpec): void {
+    const promised = [...this.#promisedMib.values()].reduce((sum, each) => sum + each, 0);
+    const allMib = Math.floor(totalmem() / 2 ** 20);
+    if (memoryMib > 0 && promised + memoryMib > allMib) throw new NoMemoryError(memoryMib, promised, allMib);
+    this.#promisedMib.set(id, memoryMib);
   }
 
   #dropOldLogs(): void {
@@ -90,6 +118,15 @@ export class ChildProcesses implements Runtime {
       .sort((a, b) => b.ms - a.ms);
     for (const { file } of byAge.slice(KEPT_LOGS)) rmSync(file, { force: true });
   }
+}
+
+/** What is set of a replica's settings, as text-inference reads it. */
+function settingVariables({ maxBatch, threads, quantization }: RuntimeSettings): Env {
+  return {
+    ...(maxBatch > 0 ? { LANDFALL_TEXT_MAX_BATCH: String(maxBatch) } : {}),
+    ...(threads > 0 ? { LANDFALL_TEXT_THREADS: String(threads) } : {}),
+    ...(quantization ? { LANDFALL_TEXT_QUANTIZATION: quantization } : {}),
+  };
 }
 
 /** A process that is signalled only as long as it is the one that was started. */

@@ -1,3 +1,13 @@
+/** What a replica's process is started with; 0 and empty leave it to the runtime's environment. */
+export interface RuntimeSettings {
+  /** Requests that run at once. */
+  maxBatch: number;
+  threads: number;
+  /** Memory that it needs; none is started for which nothing is left. */
+  memoryMib: number;
+  quantization: '' | 'float32' | 'int8' | 'int4';
+}
+
 /** What a replica is to be. */
 export interface ReplicaSpec {
   /** UUID. */
@@ -7,6 +17,7 @@ export interface ReplicaSpec {
   base: string;
   /** `host:port` from `place`. */
   address: string;
+  settings: RuntimeSettings;
 }
 
 /** What is known of a replica that an earlier balancer started. */
@@ -35,6 +46,15 @@ export interface RunningReplica {
   kill(): void;
   /** Goes on without watching it; it stays as it is. */
   forget(): void;
+}
+
+/** A replica was declared to need memory that is not left. */
+export class NoMemoryError extends Error {
+  override name = 'NoMemoryError';
+
+  constructor(memoryMib: number, promisedMib: number, allMib: number) {
+    super(`${memoryMib} MiB are needed, and ${promisedMib} of ${allMib} MiB are taken`);
+  }
 }
 
 /** Where replicas run. Child processes of this machine are one; pods would be another. */
