@@ -9,6 +9,8 @@ export interface Round {
   firstTokenMs: number[];
   /** Between one stream's pieces of text. */
   gapsMs: number[];
+  /** What each prompt was answered with. */
+  answers: Map<string, string>;
 }
 
 export interface Middle {
@@ -26,7 +28,7 @@ export async function closedLoop(
   streams: readonly (readonly Asked[])[],
   promptTokens: number,
 ): Promise<Round> {
-  const round: Round = { tokensPerSecond: 0, firstTokenMs: [], gapsMs: [] };
+  const round: Round = { tokensPerSecond: 0, firstTokenMs: [], gapsMs: [], answers: new Map() };
   let tokens = 0;
   const start = performance.now();
   let end = start;
@@ -40,6 +42,7 @@ export async function closedLoop(
       end = Math.max(end, arrivals.at(-1)!);
       round.firstTokenMs.push(arrivals[0]! - at);
       round.gapsMs.push(...gaps(arrivals));
+      round.answers.set(asked.prompt, answered.text);
     }
   };
   await Promise.all(streams.map(client));
@@ -49,6 +52,13 @@ export async function closedLoop(
 
 export const gaps = (arrivals: readonly number[]): number[] =>
   arrivals.slice(1).map((at, i) => at - arrivals[i]!);
+
+/** Share of one side's answers that the other side gives too. */
+export function sameAnswers(ours: readonly Round[], peer: readonly Round[]): number {
+  const theirs = new Map(peer.flatMap(({ answers }) => [...answers]));
+  const mine = ours.flatMap(({ answers }) => [...answers]);
+  return mine.filter(([prompt, text]) => theirs.get(prompt) === text).length / mine.length;
+}
 
 /** The middle of the rounds' speeds, and of all requests' and tokens' times. */
 export function middle(rounds: readonly Round[]): Middle {

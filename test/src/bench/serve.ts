@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { lcg } from './random.ts';
 import type { Report } from './report.ts';
-import { closedLoop, type Middle, middle, promptOf, type Round } from './serve-load.ts';
+import { closedLoop, type Middle, middle, promptOf, type Round, sameAnswers } from './serve-load.ts';
 import { ServiceProcesses } from './serve-replica.ts';
 import { type Asked, OpenAiTarget, type Target } from './serve-target.ts';
 
@@ -109,7 +109,10 @@ async function streams(report: Report, options: ServeOptions): Promise<void> {
   const sides = peer ? [target, peer] : [target];
   for (const count of options.streams) {
     const [ours, theirs] = await alternate(sides, count, options);
-    tell(report, `${options.quantization}.${count}-streams`, ours!, theirs);
+    const name = `${options.quantization}.${count}-streams`;
+    tell(report, name, middle(ours!), theirs && middle(theirs));
+    // Shows that both have the same weights; greedy texts part where rounding turns a near tie.
+    if (theirs) report.figure(`${name}.same-answers`, sameAnswers(ours!, theirs), 'of 1');
   }
   peer?.close();
 }
@@ -119,7 +122,7 @@ export async function alternate(
   sides: readonly Target[],
   count: number,
   options: ServeOptions,
-): Promise<Middle[]> {
+): Promise<Round[][]> {
   const rounds: Round[][] = sides.map(() => []);
   for (let round = 0; round <= options.rounds; round++) {
     const requests = requestsOf(count, options);
@@ -130,7 +133,7 @@ export async function alternate(
       if (round > 0) rounds[i]!.push(measured);
     }
   }
-  return rounds.map(middle);
+  return rounds;
 }
 
 function tell(report: Report, name: string, ours: Middle, peer: Middle | undefined): void {
