@@ -2,12 +2,15 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ConfigError, choiceVar, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
 import { readServiceConfig, type ServiceConfig } from '@landfall/common/config/service-config.ts';
+import { type BackendConfig, readBackendConfig } from './backends/backend-config.ts';
 import { InvalidRefError, type ModelRef, parseModelRef } from './model/ref.ts';
 
 /** What a replica needs to know beside what every service does. */
 export interface TextConfig extends ServiceConfig {
   /** The base it serves. */
   model: ModelRef;
+  /** Who answers: our own engine, or something else behind the same contract. */
+  backend: BackendConfig;
   /** A local Hugging Face folder to serve as `model`; undefined fetches it from the registry. */
   modelFolder: string | undefined;
   /** Whose models these are; callers of other tenants see nothing. */
@@ -50,11 +53,14 @@ export interface TextConfig extends ServiceConfig {
 export function readTextConfig(env: Env): TextConfig {
   const service = readServiceConfig('text-inference', env);
   const modelFolder = env.LANDFALL_MODEL_FOLDER ? resolve(env.LANDFALL_MODEL_FOLDER) : undefined;
-  const registryUrl = stringVar(env, 'LANDFALL_REGISTRY_URL', modelFolder ? ' ' : undefined).trim();
+  const backend = readBackendConfig(env);
+  const alone = modelFolder !== undefined || backend.kind === 'openai';
+  const registryUrl = stringVar(env, 'LANDFALL_REGISTRY_URL', alone ? ' ' : undefined).trim();
   const blocks = integerVar(env, 'LANDFALL_TEXT_BLOCKS', 0, 0, 10_000_000);
   return {
     ...service,
     model: modelVar(env, modelFolder),
+    backend,
     modelFolder,
     tenant: stringVar(env, 'LANDFALL_TENANT', 'default'),
     registryUrl,

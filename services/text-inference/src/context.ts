@@ -41,11 +41,16 @@ export class TextContext {
     this.#model = model;
   }
 
-  /** The model, for a caller of its tenant. @throws LandfallError UNAVAILABLE while it loads, NOT_FOUND for others. */
-  model(identity: Identity): LoadedModel {
+  /** Lets callers of the model's tenant pass. @throws LandfallError NOT_FOUND for others. */
+  checkTenant(identity: Identity): void {
     if (identity.tenant !== this.config.tenant && identity.role !== Role.SERVICE) {
       throw unknownModel('the model');
     }
+  }
+
+  /** The model, for a caller of its tenant. @throws LandfallError UNAVAILABLE while it loads, NOT_FOUND for others. */
+  model(identity: Identity): LoadedModel {
+    this.checkTenant(identity);
     if (!this.#model) {
       throw unavailable(`${formatModelRef(this.config.model)} is being loaded`, { retryAfterMs: 1000 });
     }

@@ -4,12 +4,16 @@ import { IdentitySigner } from '@landfall/common/identity/signer.ts';
 import type { Service } from '@landfall/common/lifecycle/run-service.ts';
 import { createLogger, type Logger } from '@landfall/common/log/logger.ts';
 import { RpcChannel } from '@landfall/common/rpc/client.ts';
+import type { Implementation } from '@landfall/common/rpc/implementation.ts';
 import { RpcServer } from '@landfall/common/rpc/server.ts';
 import { startTelemetry, type Telemetry } from '@landfall/common/telemetry/telemetry.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import { TextInferenceService as TextInferenceContract } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { Admission } from './admission.ts';
+import type { Backend } from './backends/backend.ts';
+import { openBackend } from './backends/open-backend.ts';
+import { backendRoutes } from './backends/routes.ts';
 import type { TextConfig } from './config.ts';
 import { ModelReadyConsumer } from './consumers/model-ready.ts';
 import { type LoadedModel, TextContext } from './context.ts';
@@ -43,6 +47,8 @@ export class TextInferenceService implements Service {
   /** Fires when the drain begins, and when it is over. */
   readonly #draining = new AbortController();
   readonly #stopped = new AbortController();
+  /** What answers in the engine's place, where the configuration says so. */
+  readonly #backend: Backend | undefined;
   readonly #onLost: (reason: Error) => void;
   #telemetry: Telemetry | undefined;
   #model: LoadedModel | undefined;
@@ -65,14 +71,11 @@ export class TextInferenceService implements Service {
     }
     const admission = new Admission({ batch: maxBatch, queue: maxQueue, queueTokens: config.maxQueueTokens });
     this.#context = new TextContext(config, this.#logger, admission, this.#draining.signal);
-    this.#server = new RpcServer({ signer, logger: this.#logger, tls }).add(TextInferenceContract, {
-      generate: generate(this.#context),
-      score: score(this.#context),
-      loadAdapter: loadAdapter(this.#context),
-      unloadAdapter: unloadAdapter(this.#context),
-      getLoad: getLoad(this.#context),
-      watchLoad: watchLoad(this.#context),
-    });
+    this.#backend = openBackend(config, this.#logger);
+    const routes = this.#backend
+      ? backendRoutes(this.#context, this.#backend, config.backend.kind)
+      : engineRoutes(this.#context);
+    this.#server = new RpcServer({ signer, logger: this.#logger, tls }).add(TextInferenceContract, routes);
     this.#onLost =
       overrides.onLost ??
       ((reason) => {
@@ -87,15 +90,17 @@ export class TextInferenceService implements Service {
     const { host, port } = this.#config.listen;
     this.#telemetry = await startTelemetry(this.#config.name, this.#config.metricsPort);
     const bound = await this.#server.listen(host, port);
+    const model = this.#backend?.base ?? (await this.#startEngine());
+    await this.#backend?.start(this.#draining.signal);
+    this.#server.health.set('readiness', true);
+    return { address: `${host}:${bound}`, model, metrics: this.#telemetry.metricsUrl };
+  }
+
+  async #startEngine(): Promise<string> {
     this.#model = await this.#load();
     this.#context.setModel(this.#model);
     if (this.#config.natsUrl) this.#events = new ModelReadyConsumer(this.#context, this.#model);
-    this.#server.health.set('readiness', true);
-    return {
-      address: `${host}:${bound}`,
-      model: this.#model.adapters.base,
-      metrics: this.#telemetry.metricsUrl,
-    };
+    return this.#model.adapters.base;
   }
 
   async #load(): Promise<LoadedModel> {
@@ -142,9 +147,21 @@ export class TextInferenceService implements Service {
     await this.#events?.[Symbol.asyncDispose]();
     await this.#server.drain(this.#config.graceMs);
     this.#stopped.abort(new Error('this replica has stopped'));
+    await this.#backend?.[Symbol.asyncDispose]();
     await this.#model?.thread.close();
     await this.#model?.prompts.close();
     this.#registry?.close();
     await this.#telemetry?.stop();
   }
+}
+
+function engineRoutes(context: TextContext): Implementation<typeof TextInferenceContract> {
+  return {
+    generate: generate(context),
+    score: score(context),
+    loadAdapter: loadAdapter(context),
+    unloadAdapter: unloadAdapter(context),
+    getLoad: getLoad(context),
+    watchLoad: watchLoad(context),
+  };
 }

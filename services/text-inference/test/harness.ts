@@ -114,6 +114,7 @@ export function testConfig(home: string, more: Partial<TextConfig> = {}): TextCo
     metricsPort: -1,
     endWithParent: false,
     model: { name: 'base', version: '1.0.0' },
+    backend: { kind: 'engine' },
     modelFolder: undefined,
     tenant: 'default',
     registryUrl: '',

@@ -1,0 +1,83 @@
+/** The service's routes over a backend: identity, admission and telemetry are as over our own engine. */
+
+import { unimplemented } from '@landfall/common/errors/errors.ts';
+import type { CallContext } from '@landfall/common/rpc/call-context.ts';
+import type { Implementation } from '@landfall/common/rpc/implementation.ts';
+import type {
+  GenerateRequest,
+  TextInferenceService,
+} from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import type { TextContext } from '../context.ts';
+import { toLandfallError } from '../errors.ts';
+import type { GenerateReply } from '../generation.ts';
+import type { Backend } from './backend.ts';
+import { BackendTelemetry } from './backend-telemetry.ts';
+import { watchBackendLoad } from './watch-load.ts';
+
+/** @param name who answers, for telemetry and errors */
+export function backendRoutes(
+  context: TextContext,
+  backend: Backend,
+  name: string,
+): Implementation<typeof TextInferenceService> {
+  const loadNow = () => ({ ...backend.load.message(), refused: BigInt(context.admission.refused) });
+  return {
+    generate: (request, call) => generate(context, backend, name, loadNow, request, call),
+    score: (_request, call) => {
+      context.checkTenant(call.identity);
+      throw unimplemented(`${name} can not score a given completion`, { reason: 'BACKEND_CANNOT_SCORE' });
+    },
+    async loadAdapter({ model, requestId }, call) {
+      context.checkTenant(call.identity);
+      const start = performance.now();
+      try {
+        const { ref, changed } = await backend.loadAdapter(model, call.signal);
+        context.logger.info({ model: ref, changed, request_id: requestId }, 'adapter loaded');
+        return { model: ref, loadMs: changed ? performance.now() - start : 0, alreadyLoaded: !changed };
+      } catch (error) {
+        throw toLandfallError(error);
+      }
+    },
+    unloadAdapter({ model, requestId }, call) {
+      context.checkTenant(call.identity);
+      try {
+        const unloaded = backend.unloadAdapter(model);
+        context.logger.info({ model, unloaded, request_id: requestId }, 'adapter unloaded');
+        return { unloaded };
+      } catch (error) {
+        throw toLandfallError(error);
+      }
+    },
+    getLoad(_request, call) {
+      context.checkTenant(call.identity);
+      return { load: loadNow() };
+    },
+    watchLoad: (request, call) => watchBackendLoad(context, backend, loadNow, request, call),
+  };
+}
+
+async function* generate(
+  context: TextContext,
+  backend: Backend,
+  name: string,
+  loadNow: () => GenerateReply['load'],
+  request: GenerateRequest,
+  call: CallContext,
+): AsyncGenerator<GenerateReply> {
+  context.checkTenant(call.identity);
+  const leave = context.admission.enter();
+  const ended = backend.load.begin();
+  const telemetry = new BackendTelemetry(request, name, call.trace);
+  let failure: unknown;
+  try {
+    for await (const reply of backend.generate(request, call))
+      yield { ...telemetry.reply(reply), load: loadNow() };
+  } catch (error) {
+    if (!call.signal.aborted) failure = error;
+    throw toLandfallError(error);
+  } finally {
+    telemetry.end(failure);
+    ended();
+    leave();
+  }
+}
