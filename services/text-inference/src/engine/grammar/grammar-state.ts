@@ -1,3 +1,5 @@
+import type { Automaton } from './automaton.ts';
+
 /** A point in a text that is held to a language. States are never changed, so that a copy of one costs nothing. */
 export interface GrammarState {
   /**
@@ -16,6 +18,7 @@ export interface GrammarState {
 export interface GrammarSpec {
   /** Digest of the constraint: the same language is prepared once. */
   key: string;
+  automaton: Automaton;
 }
 
 /** The language can't be followed any further; it ends the request and nothing else. */
