@@ -1,9 +1,8 @@
 /** One generation from a validated request to the messages of its stream. */
 
-import { randomBytes, randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { prefixKeys } from '@landfall/common/balancing/prefix-keys.ts';
-import type { Identity } from '@landfall/common/identity/identity.ts';
+import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { FinishReason, type TokenLogprobSchema } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type {
@@ -15,16 +14,18 @@ import type { RequestEvent } from './engine/model-thread.ts';
 import type { PromptInput } from './engine/prompt.ts';
 import { type DescribedToken, RefusedError } from './engine/protocol.ts';
 import type { EngineRequest } from './engine/sequence.ts';
+import { interleaved } from './generation-answers.ts';
+import { checkRequest, constraintOf, toEngineRequests } from './generation-request.ts';
 import type { GenerationTelemetry, Outcome } from './generation-telemetry.ts';
 import { ahead, loadMessage } from './load.ts';
 
 export type GenerateReply = MessageInitShape<typeof GenerateResponseSchema>;
 
-const DEFAULT_MAX_TOKENS = 256;
 const MOST_ATTEMPTS = 3;
 
 /**
- * Finds the model, encodes the prompt, runs it; yields the first token at once and then whatever is new.
+ * Finds the model, encodes the prompt, runs it once for each answer that is wanted; yields the first token at once and
+ * then whatever is new, of all answers as it comes.
  * @throws PromptError, RefusedError, LandfallError
  */
 export async function* runGeneration(
@@ -33,44 +34,51 @@ export async function* runGeneration(
   telemetry: GenerationTelemetry,
   { identity, deadlineMs, signal }: Pick<CallContext, 'identity' | 'deadlineMs' | 'signal'>,
 ): AsyncGenerator<GenerateReply, Outcome> {
+  checkRequest(request, model.thread.shape);
   const target = await model.adapters.target(request.model, signal);
+  const constraint = request.constraint && constraintOf(request.constraint);
+  const grammar = constraint && (await model.prompts.compile(constraint.field, constraint.constraint));
   const { prompt } = await model.prompts.encode(promptInput(request));
-  model.admission.check(prompt.length, deadlineMs, ahead(model));
+  const prepared = { prompt, adapter: target.adapter, grammar };
+  const requests = toEngineRequests(request, prepared, model.thread.shape.contextLength, identity);
+  model.admission.check(prompt.length * requests.length, deadlineMs, ahead(model));
   telemetry.admitted(target.ref, prompt.length);
-  const { contextLength } = model.thread.shape;
-  const engineRequest = toEngineRequest(request, prompt, target.adapter, contextLength, identity);
+  const starts = requests.map((one) => (stopped: AbortSignal) => submit(one, request.model, model, stopped));
   let first = true;
+  let running = requests.length;
   let outputTokens = 0;
   let cachedTokens = 0;
-  for await (const event of submit(engineRequest, request.model, model, signal)) {
+  for await (const { index, event } of interleaved(starts, signal)) {
     telemetry.step(event);
     outputTokens += event.tokens;
     if (event.found !== undefined) {
-      cachedTokens = event.found;
+      if (index === 0) cachedTokens = event.found;
       // The first token is there: so is the prompt, in the pool.
       model.prefixes.add(prefixKeys({ ...request, model: target.ref, tenant: identity.tenant }));
     }
-    if (event.finish === 'error') throw new Error(`the model failed: ${event.error}`);
+    if (event.finish === 'error') throw failure(event);
     if (!first && event.text === '' && !event.logprob && !event.finish) continue;
     const reply: GenerateReply = {
+      index,
       delta: event.text,
       logprobs: event.logprob ? [tokenLogprob(event.logprob)] : [],
       load: loadMessage(model),
     };
     if (first) reply.model = target.ref;
-    if (!event.finish) yield reply;
-    else {
-      const finishReason = event.finish === 'stop' ? FinishReason.STOP : FinishReason.LENGTH;
-      yield {
-        ...reply,
-        finishReason,
-        usage: { inputTokens: prompt.length, outputTokens, cachedTokens, ...telemetry.timings },
-      };
-      return { finishReason: event.finish === 'stop' ? 'stop' : 'length' };
-    }
     first = false;
+    if (event.finish) reply.finishReason = event.finish === 'stop' ? FinishReason.STOP : FinishReason.LENGTH;
+    if (event.finish && --running === 0)
+      reply.usage = { inputTokens: prompt.length, outputTokens, cachedTokens, ...telemetry.timings };
+    yield reply;
+    if (running === 0) return { finishReason: event.finish === 'stop' ? 'stop' : 'length' };
   }
   throw new Error('the model thread ended the request without a reason');
+}
+
+/** A constraint that can't be followed any further is the request's own fault. */
+function failure({ error, byConstraint }: RequestEvent): Error {
+  if (byConstraint) return invalidArgument('constraint', `${error}`);
+  return new Error(`the model failed: ${error}`);
 }
 
 /** The chat or the text that a request gives. */
@@ -95,36 +103,6 @@ export async function* submit(
       request.adapter = (await adapters.target(modelName, signal)).adapter;
     }
   }
-}
-
-function toEngineRequest(
-  request: GenerateRequest,
-  prompt: number[],
-  adapter: string | undefined,
-  contextLength: number,
-  { tenant, subject }: Identity,
-): EngineRequest {
-  const { sampling } = request;
-  const room = contextLength - prompt.length;
-  return {
-    id: randomUUID(),
-    prompt,
-    adapter,
-    tenant,
-    client: subject,
-    priority: request.priority,
-    promptLookup: sampling?.promptLookup,
-    sampling: {
-      temperature: sampling?.temperature ?? 0,
-      topK: sampling?.topK ?? 0,
-      topP: sampling?.topP ?? 1,
-      seed: sampling?.seed ?? randomBytes(8).readBigUInt64LE(),
-      topLogprobs: sampling?.topLogprobs,
-    },
-    maxTokens: Math.min(sampling?.maxTokens ?? DEFAULT_MAX_TOKENS, room),
-    stop: sampling?.stop ?? [],
-    ignoreEos: sampling?.ignoreEos ?? false,
-  };
 }
 
 function tokenLogprob(

@@ -5,7 +5,7 @@
 
 import { BlockManager } from './block-manager.ts';
 import type { Decode } from './detokenizer.ts';
-import type { GrammarSpec, GrammarState } from './grammar/grammar-state.ts';
+import { GrammarError, type GrammarSpec, type GrammarState } from './grammar/grammar-state.ts';
 import { PostProcessor, tokenReport } from './post-process.ts';
 import type { Runner, StepRow } from './runner.ts';
 import { LogitsNotFiniteError } from './sampler-order.ts';
@@ -38,6 +38,8 @@ export interface SequenceEvent {
   logProbability?: number | undefined;
   /** With finish `error`: for the reader. */
   error?: string | undefined;
+  /** With finish `error`: the request's grammar can't be followed any further. */
+  byConstraint?: boolean | undefined;
   /** With the first token: prompt tokens whose keys and values were in the pool already. */
   found?: number | undefined;
 }
@@ -253,7 +255,8 @@ export class Engine {
   #fail(sequence: Sequence, error: unknown): SequenceEvent {
     this.#leave(sequence);
     const message = error instanceof Error ? error.message : String(error);
-    return { id: sequence.id, text: '', tokens: 0, finish: 'error', error: message };
+    const byConstraint = error instanceof GrammarError;
+    return { id: sequence.id, text: '', tokens: 0, finish: 'error', error: message, byConstraint };
   }
 
   #leave(sequence: Sequence): void {

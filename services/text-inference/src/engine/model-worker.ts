@@ -6,6 +6,8 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { AdapterTable, AdapterTableFullError } from './adapter-table.ts';
 import { Engine, type SequenceEvent } from './engine.ts';
+import { Grammars } from './grammar/grammars.ts';
+import { Vocabulary } from './grammar/vocabulary.ts';
 import type {
   DescribedToken,
   FromModel,
@@ -67,11 +69,13 @@ class ModelLoop {
     this.#runner = runner;
     this.#tokenizer = tokenizer;
     this.#adapters = new AdapterTable(runner.adapterSlots, (slot) => runner.clearAdapter(slot));
+    const grammars = new Grammars(new Vocabulary(tokenizer.vocabulary(), tokenizer.endTokens));
     this.#engine = new Engine({
       runner,
       decode: tokenizer.decode,
       eos: new Set(tokenizer.endTokens),
       limits: options.limits,
+      grammarStart: (spec) => grammars.start(spec),
       onLeave: (request) => request.adapter !== undefined && this.#adapters.release(request.adapter),
     });
   }

@@ -2,6 +2,8 @@
 
 import type { Worker } from 'node:worker_threads';
 import { PendingCalls } from './calls.ts';
+import type { Constraint } from './grammar/constraint.ts';
+import type { GrammarSpec } from './grammar/grammar-state.ts';
 import { type Encoded, PromptError, type PromptInput } from './prompt.ts';
 import { startWorker } from './worker-start.ts';
 
@@ -14,17 +16,19 @@ export interface PromptThreadOptions {
 
 export type ToPrompt =
   | { type: 'encode'; call: number; input: PromptInput; completion?: string | undefined }
+  | { type: 'compile'; call: number; field: string; constraint: Constraint }
   | { type: 'close' };
 
 export type FromPrompt =
   | { type: 'ready' }
   | { type: 'failed'; message: string }
   | { type: 'tokens'; call: number; encoded: Encoded }
+  | { type: 'grammar'; call: number; grammar: GrammarSpec }
   | { type: 'refused'; call: number; field: string | undefined; message: string };
 
 export class PromptThread {
   readonly #worker: Worker;
-  readonly #calls = new PendingCalls<Encoded>();
+  readonly #calls = new PendingCalls<Encoded | GrammarSpec>();
   readonly #exit: Promise<void>;
 
   static async start(options: PromptThreadOptions): Promise<PromptThread> {
@@ -39,6 +43,7 @@ export class PromptThread {
     this.#worker = worker;
     worker.on('message', (message: FromPrompt) => {
       if (message.type === 'tokens') this.#calls.resolve(message.call, message.encoded);
+      if (message.type === 'grammar') this.#calls.resolve(message.call, message.grammar);
       if (message.type !== 'refused') return;
       const { field } = message;
       this.#calls.reject(
@@ -63,14 +68,25 @@ export class PromptThread {
    * and the prompt alone fewer. @throws PromptError naming the field.
    */
   encode(input: PromptInput, completion?: string): Promise<Encoded> {
-    return this.#calls.call((call) =>
-      this.#worker.postMessage({ type: 'encode', call, input, completion } satisfies ToPrompt),
-    );
+    return this.#call<Encoded>((call) => ({ type: 'encode', call, input, completion }));
+  }
+
+  /**
+   * The language of a constraint, for the engine. It is compiled here, beside the tokenizer: a large one delays other
+   * prompts for some tens of milliseconds and no step of the model.
+   * @throws PromptError naming the field that it came in.
+   */
+  compile(field: string, constraint: Constraint): Promise<GrammarSpec> {
+    return this.#call<GrammarSpec>((call) => ({ type: 'compile', call, field, constraint }));
   }
 
   /** Ends the thread after what it has been given. */
   async close(): Promise<void> {
     this.#worker.postMessage({ type: 'close' } satisfies ToPrompt);
     await this.#exit;
+  }
+
+  #call<Answer extends Encoded | GrammarSpec>(message: (call: number) => ToPrompt): Promise<Answer> {
+    return this.#calls.call((call) => this.#worker.postMessage(message(call))) as Promise<Answer>;
   }
 }

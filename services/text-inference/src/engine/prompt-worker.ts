@@ -4,6 +4,9 @@
  */
 
 import { parentPort, workerData } from 'node:worker_threads';
+import { CompiledConstraints } from './grammar/compile.ts';
+import { ConstraintError } from './grammar/constraint.ts';
+import type { GrammarSpec } from './grammar/grammar-state.ts';
 import { type Encoded, PromptError, type PromptInput } from './prompt.ts';
 import type { FromPrompt, PromptThreadOptions, ToPrompt } from './prompt-thread.ts';
 import { loadTokenizer } from './tokenizer.ts';
@@ -14,12 +17,14 @@ const send = (message: FromPrompt) => port.postMessage(message);
 
 try {
   const tokenizer = await loadTokenizer(folder);
+  const constraints = new CompiledConstraints();
   const longest = contextLength * tokenizer.longestToken;
   port.on('message', (message: ToPrompt) => {
     if (message.type === 'close') return port.close();
-    const { call, input, completion } = message;
+    const { call } = message;
     try {
-      send({ type: 'tokens', call, encoded: encode(input, completion) });
+      if (message.type === 'compile') send({ type: 'grammar', call, grammar: compile(message) });
+      else send({ type: 'tokens', call, encoded: encode(message.input, message.completion) });
     } catch (error) {
       const field = error instanceof PromptError ? error.field : undefined;
       send({ type: 'refused', call, field, message: error instanceof Error ? error.message : String(error) });
@@ -46,6 +51,14 @@ try {
         `with the prompt it is ${whole} tokens; the model's context is ${contextLength}`,
       );
     return encoded;
+  }
+  function compile({ field, constraint }: ToPrompt & { type: 'compile' }): GrammarSpec {
+    try {
+      return constraints.compile(constraint);
+    } catch (error) {
+      if (error instanceof ConstraintError) throw new PromptError(field, error.message);
+      throw error;
+    }
   }
   function promptOf(input: PromptInput): number[] {
     return 'text' in input ? tokenizer.encodeText(input.text) : tokenizer.encodeChat(input.messages);

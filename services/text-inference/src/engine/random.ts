@@ -36,6 +36,17 @@ export function philox2x32(counter0: number, counter1: number, key: number): [nu
   return [c0, c1];
 }
 
+/** The 64-bit seed of one of several answers: the first has the request's own. */
+export function seedOf(seed: bigint, index: number): bigint {
+  if (index === 0) return seed;
+  const [a, b] = philox2x32(
+    index,
+    Number(BigInt.asUintN(32, seed >> 32n)),
+    Number(BigInt.asUintN(32, ~seed)),
+  );
+  return (BigInt(a) << 32n) | BigInt(b);
+}
+
 /** Uniform in [0, 1) with 53 random bits, for the token at `position` of a sequence with this 64-bit seed. */
 export function uniformAt(seed: bigint, position: number): number {
   const low = Number(BigInt.asUintN(32, seed));

@@ -26,6 +26,8 @@ export interface Tokenizer {
   decode(tokens: number[]): string;
   /** One token as the API shows it. */
   describe(token: number): { text: string; bytes: Uint8Array };
+  /** Bytes of every token that is plain text, by id; undefined for special tokens and ids without a token. */
+  vocabulary(): (Uint8Array | undefined)[];
   /** Where a text ends, by the tokenizer and the folder's generation settings; the first stands behind an answer. */
   endTokens: number[];
   /** Longest token in characters: a text of more than this many per token of context can't fit. */
@@ -68,7 +70,7 @@ function wrap(tokenizer: PreTrainedTokenizer, template: string | undefined, endT
     const plain = text.replaceAll(MARK, '');
     return split ? split(plain, options) : [plain];
   };
-  const added = [...inner.get_added_tokens_decoder().values()];
+  const added = [...inner.get_added_tokens_decoder()].map(([id, token]) => ({ ...token, id }));
   const special = added.filter((t) => t.special);
   const vocabulary = inner.model.vocab;
   const specialIds = new Set(tokenizer.all_special_ids.filter((id) => id !== inner.model.unk_token_id));
@@ -127,6 +129,16 @@ function wrap(tokenizer: PreTrainedTokenizer, template: string | undefined, endT
     decode(tokens) {
       const known = tokens.filter((t) => vocabulary[t] !== undefined && !hidden.has(t));
       return known.length > 0 ? tokenizer.decode(known, { clean_up_tokenization_spaces: false }) : '';
+    },
+    vocabulary() {
+      const special = new Set([...hidden, ...added.filter((t) => t.special).map((t) => t.id)]);
+      const contents = new Map(added.map((t) => [t.id, t.content]));
+      const encoder = new TextEncoder();
+      return Array.from({ length: vocabulary.length }, (_, id) => {
+        if (vocabulary[id] === undefined || special.has(id)) return undefined;
+        const content = contents.get(id);
+        return content === undefined ? bytesOf(id) : encoder.encode(content);
+      });
     },
     describe(token) {
       const bytes = bytesOf(token);
