@@ -54,6 +54,8 @@ export function readTextConfig(env: Env): TextConfig {
   const service = readServiceConfig('text-inference', env);
   const modelFolder = env.LANDFALL_MODEL_FOLDER ? resolve(env.LANDFALL_MODEL_FOLDER) : undefined;
   const backend = readBackendConfig(env);
+  if (backend.kind === 'transformersjs' && !modelFolder)
+    throw new ConfigError('LANDFALL_MODEL_FOLDER', 'is not set; transformers.js serves local folders alone');
   const alone = modelFolder !== undefined || backend.kind === 'openai';
   const registryUrl = stringVar(env, 'LANDFALL_REGISTRY_URL', alone ? ' ' : undefined).trim();
   const blocks = integerVar(env, 'LANDFALL_TEXT_BLOCKS', 0, 0, 10_000_000);

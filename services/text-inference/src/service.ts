@@ -71,7 +71,7 @@ export class TextInferenceService implements Service {
     }
     const admission = new Admission({ batch: maxBatch, queue: maxQueue, queueTokens: config.maxQueueTokens });
     this.#context = new TextContext(config, this.#logger, admission, this.#draining.signal);
-    this.#backend = openBackend(config, this.#logger);
+    this.#backend = openBackend(config, this.#logger, (reason) => this.#onLost(reason));
     const routes = this.#backend
       ? backendRoutes(this.#context, this.#backend, config.backend.kind)
       : engineRoutes(this.#context);

@@ -1,7 +1,10 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import type { FinishReason, TokenLogprobSchema } from '@landfall/proto/landfall/text/v1/generation_pb.js';
-import type { GenerateRequest } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import type {
+  GenerateRequest,
+  ScoreRequest,
+} from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { BackendLoad } from './backend-load.ts';
 
 /** One message of an answer. */
@@ -32,6 +35,8 @@ export interface Backend extends AsyncDisposable {
    * @throws LandfallError
    */
   generate(request: GenerateRequest, call: CallContext): AsyncGenerator<Part>;
+  /** How likely a completion is, where that can be said. @throws LandfallError */
+  score?(request: ScoreRequest, signal: AbortSignal): Promise<{ tokens: number; logProbability: number }>;
   /** Makes an adapter usable; returns its name and whether that took anything. @throws LandfallError */
   loadAdapter(model: string, signal: AbortSignal): Promise<{ ref: string; changed: boolean }>;
   /** Forgets an adapter; false where it was not there. */

@@ -5,6 +5,7 @@ import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import type { Implementation } from '@landfall/common/rpc/implementation.ts';
 import type {
   GenerateRequest,
+  ScoreRequest,
   TextInferenceService,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { TextContext } from '../context.ts';
@@ -23,10 +24,7 @@ export function backendRoutes(
   const loadNow = () => ({ ...backend.load.message(), refused: BigInt(context.admission.refused) });
   return {
     generate: (request, call) => generate(context, backend, name, loadNow, request, call),
-    score: (_request, call) => {
-      context.checkTenant(call.identity);
-      throw unimplemented(`${name} can not score a given completion`, { reason: 'BACKEND_CANNOT_SCORE' });
-    },
+    score: (request, call) => score(context, backend, name, request, call),
     async loadAdapter({ model, requestId }, call) {
       context.checkTenant(call.identity);
       const start = performance.now();
@@ -77,6 +75,28 @@ async function* generate(
     throw toLandfallError(error);
   } finally {
     telemetry.end(failure);
+    ended();
+    leave();
+  }
+}
+
+async function score(
+  context: TextContext,
+  backend: Backend,
+  name: string,
+  request: ScoreRequest,
+  call: CallContext,
+): Promise<{ model: string; tokens: number; logProbability: number }> {
+  context.checkTenant(call.identity);
+  if (!backend.score)
+    throw unimplemented(`${name} can not score a given completion`, { reason: 'BACKEND_CANNOT_SCORE' });
+  const leave = context.admission.enter();
+  const ended = backend.load.begin();
+  try {
+    return { model: backend.base, ...(await backend.score(request, call.signal)) };
+  } catch (error) {
+    throw toLandfallError(error);
+  } finally {
     ended();
     leave();
   }

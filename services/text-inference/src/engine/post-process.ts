@@ -13,16 +13,19 @@ export interface Piece {
   stop?: string;
 }
 
+/** What of a request its text depends on. */
+export type TextRequest = Pick<EngineRequest, 'prompt' | 'stop' | 'maxTokens' | 'ignoreEos'>;
+
 /** The prompt's last tokens that a decoder needs to know whether a word begins. */
 const CONTEXT_TOKENS = 4;
 
 export class PostProcessor {
-  readonly #request: EngineRequest;
+  readonly #request: TextRequest;
   readonly #eos: ReadonlySet<number>;
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopStrings;
 
-  constructor(request: EngineRequest, decode: Decode, eos: ReadonlySet<number>) {
+  constructor(request: TextRequest, decode: Decode, eos: ReadonlySet<number>) {
     this.#request = request;
     this.#eos = eos;
     this.#detokenizer = new Detokenizer(decode, request.prompt.slice(-CONTEXT_TOKENS));
