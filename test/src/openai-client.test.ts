@@ -119,8 +119,9 @@ describe('chat', () => {
     const whole = await client.chat.completions.create(sampled({ logprobs: true, top_logprobs: 3 }));
     const entries = whole.choices[0]!.logprobs!.content!;
     expect(entries).toHaveLength(whole.usage!.completion_tokens);
-    for (const { bytes, logprob, top_logprobs } of entries) {
-      expect(bytes!.length).toBeGreaterThan(0);
+    for (const { token, bytes, logprob, top_logprobs } of entries) {
+      // The tiny model has a few rows more than its tokenizer has tokens.
+      if (token) expect(bytes!.length).toBeGreaterThan(0);
       expect(logprob).toBeLessThanOrEqual(0);
       expect(top_logprobs).toHaveLength(3);
       const tops = top_logprobs.map((top) => top.logprob);

@@ -63,7 +63,7 @@ function samplingParameters(sampling: SamplingOptions | undefined): SamplingPara
 /** What the contract's rules can't say: it depends on the model, or on two fields. @throws LandfallError */
 export function checkRequest(
   { sampling, constraint }: GenerateRequest,
-  { vocabularySize }: ModelShape,
+  { vocabularySize }: Pick<ModelShape, 'vocabularySize'>,
 ): void {
   const outside = Object.keys(sampling?.logitBias ?? {}).find((token) => Number(token) >= vocabularySize);
   if (outside !== undefined)

@@ -68,6 +68,10 @@ test('random requests at once get the answers that our own engine gives', async 
       temperature: [0, 0.7, 1][Math.floor(next() * 3)]!,
       topP: 0.5 + next() / 2,
       topK: Math.floor(next() * 50),
+      minP: next() < 0.3 ? next() / 10 : 0,
+      repetitionPenalty: next() < 0.3 ? 1 + next() : 1,
+      frequencyPenalty: next() < 0.3 ? next() : 0,
+      presencePenalty: next() < 0.3 ? next() : 0,
       seed: BigInt(Math.floor(next() * 2 ** 31)),
       maxTokens: 1 + Math.floor(next() * 24),
       stop: next() < 0.3 ? ['e', '。'] : [],
@@ -112,6 +116,29 @@ test('several answers are one batch; a bias holds', async () => {
   expect((await answer(exported, { prompt: 'x', sampling: forced })).text).toBe('AAAA');
 });
 
+test('outputs are held to a language, as by our own engine', async () => {
+  const options = ['轻', '中', '重'];
+  for (const kind of [
+    { case: 'regex' as const, value: '[0-9]{2}%,(是|否)' },
+    { case: 'choice' as const, value: { options } },
+  ]) {
+    const request = { prompt: 'x', sampling: { temperature: 1, seed: 9n, n: 2 }, constraint: { kind } };
+    const [there, here] = await Promise.all([answer(exported, request), answer(engine, request)]);
+    const of = ({ parts }: typeof there) =>
+      [0, 1].map((index) =>
+        parts
+          .filter((part) => part.index === index)
+          .map((part) => part.delta)
+          .join(''),
+      );
+    expect(of(there)).toEqual(of(here));
+    for (const text of of(there)) {
+      if (kind.case === 'choice') expect(options).toContain(text);
+      else expect(text).toMatch(/^[0-9]{2}%,(是|否)$/);
+    }
+  }
+});
+
 test('scores as our own engine does', async () => {
   const request = { messages: [{ role: 'user', content: '高血压?' }], completion: '少盐,多动。' };
   const [there, here] = await Promise.all([exported.client.score(request), engine.client.score(request)]);
@@ -119,7 +146,7 @@ test('scores as our own engine does', async () => {
   expect(there.logProbability).toBeCloseTo(here.logProbability, 2);
 });
 
-test('bad input by field, other models, adapters and languages by reason; the next request goes on', async () => {
+test('bad input by field, other models, and adapters by reason; the next request goes on', async () => {
   const failing = (request: Request) =>
     answer(exported, request).then(
       () => undefined,
@@ -130,8 +157,10 @@ test('bad input by field, other models, adapters and languages by reason; the ne
   expect(await failing({ prompt: 'x', model: 'models:/other/1.0.0' })).toMatchObject({
     code: status.NOT_FOUND,
   });
-  const held = { kind: { case: 'regex' as const, value: '[0-9]' } };
-  expect(await failing({ prompt: 'x', constraint: held })).toMatchObject({ code: status.UNIMPLEMENTED });
+  const held = { kind: { case: 'regex' as const, value: '(?=x)' } };
+  expect(await failing({ prompt: 'x', constraint: held })).toMatchObject({ code: status.INVALID_ARGUMENT });
+  const outside = await failing({ prompt: 'x', sampling: { logitBias: { 5000: 1 } } });
+  expect(outside).toMatchObject({ code: status.INVALID_ARGUMENT });
   await expect(exported.client.loadAdapter({ model: 'models:/one/1.0.0' })).rejects.toMatchObject({
     code: status.FAILED_PRECONDITION,
     reason: 'BACKEND_ONE_MODEL',

@@ -11,6 +11,7 @@ import type {
 import type { TextContext } from '../context.ts';
 import { toLandfallError } from '../errors.ts';
 import type { GenerateReply } from '../generation.ts';
+import { enter } from '../routes/generate.ts';
 import type { Backend } from './backend.ts';
 import { BackendTelemetry } from './backend-telemetry.ts';
 import { watchBackendLoad } from './watch-load.ts';
@@ -63,7 +64,7 @@ async function* generate(
   call: CallContext,
 ): AsyncGenerator<GenerateReply> {
   context.checkTenant(call.identity);
-  const leave = context.admission.enter();
+  const leave = enter(context.admission, request.sampling?.n ?? 1);
   const ended = backend.load.begin();
   const telemetry = new BackendTelemetry(request, name, call.trace);
   let failure: unknown;

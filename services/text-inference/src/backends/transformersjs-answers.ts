@@ -1,11 +1,14 @@
+import type { GrammarSpec, GrammarState } from '../engine/grammar/grammar-state.ts';
 import { PostProcessor } from '../engine/post-process.ts';
 import type { DescribedToken } from '../engine/protocol.ts';
 import type { Sampled } from '../engine/sampler.ts';
+import type { EngineRequest } from '../engine/sequence.ts';
 import { SequenceSampler } from '../engine/sequence-sampler.ts';
 import type { Tokenizer } from '../engine/tokenizer.ts';
-import type { Job, JobEvent } from './transformersjs-protocol.ts';
+import type { JobEvent } from './transformersjs-protocol.ts';
 
 interface Answer {
+  request: EngineRequest;
   sampler: SequenceSampler;
   post: PostProcessor;
   tokens: number;
@@ -15,21 +18,25 @@ interface Answer {
 /** The n answers of one request: chooses their tokens and tells of them as text. */
 export class Answers {
   readonly #answers: Answer[];
-  readonly #job: Job;
   readonly #tokenizer: Tokenizer;
   readonly #tell: (event: JobEvent) => void;
 
-  constructor(job: Job, tokenizer: Tokenizer, tell: (event: JobEvent) => void) {
-    this.#job = job;
+  /** @param requests one for each answer. @param grammarStart begins a text in a language */
+  constructor(
+    requests: EngineRequest[],
+    tokenizer: Tokenizer,
+    grammarStart: (spec: GrammarSpec) => GrammarState,
+    tell: (event: JobEvent) => void,
+  ) {
     this.#tokenizer = tokenizer;
     this.#tell = tell;
     const ends = new Set(tokenizer.endTokens);
-    this.#answers = job.sampling.map((parameters) => ({
-      sampler: new SequenceSampler(parameters, job.prompt),
-      post: new PostProcessor(job, (tokens) => tokenizer.decode(tokens), ends),
-      tokens: 0,
-      ended: false,
-    }));
+    this.#answers = requests.map((request) => {
+      const { sampling, prompt, grammar } = request;
+      const sampler = new SequenceSampler(sampling, prompt, grammar && grammarStart(grammar));
+      const post = new PostProcessor(request, (tokens) => tokenizer.decode(tokens), ends);
+      return { request, sampler, post, tokens: 0, ended: false };
+    });
   }
 
   get done(): boolean {
@@ -43,7 +50,7 @@ export class Answers {
   next(index: number, logits: Float32Array): number {
     const answer = this.#answers[index]!;
     if (answer.ended) return this.#tokenizer.endTokens[0] ?? 0;
-    const sampled = answer.sampler.next(logits, this.#job.prompt.length + answer.tokens);
+    const sampled = answer.sampler.next(logits, answer.request.prompt.length + answer.tokens);
     answer.sampler.accept(sampled.token);
     answer.tokens++;
     const piece = answer.post.next(sampled.token, answer.tokens);

@@ -1,26 +1,24 @@
-import { randomBytes } from 'node:crypto';
-import { failedPrecondition, invalidArgument, unimplemented } from '@landfall/common/errors/errors.ts';
+import { failedPrecondition, invalidArgument } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
-import { FinishReason, type SamplingOptions } from '@landfall/proto/landfall/text/v1/generation_pb.js';
+import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type {
   GenerateRequest,
   ScoreRequest,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import { GrammarError } from '../engine/grammar/grammar-state.ts';
 import { PromptThread } from '../engine/prompt-thread.ts';
-import type { SamplingParameters } from '../engine/sampler.ts';
+import type { EngineRequest } from '../engine/sequence.ts';
 import { unknownModel } from '../errors.ts';
 import { promptInput } from '../generation.ts';
+import { checkRequest, constraintOf, toEngineRequests } from '../generation-request.ts';
 import { formatModelRef, parseModelRef } from '../model/ref.ts';
 import type { Backend, Part } from './backend.ts';
 import { BackendLoad } from './backend-load.ts';
 import type { JobEvent } from './transformersjs-protocol.ts';
 import { TransformersThread } from './transformersjs-thread.ts';
 
-const DEFAULT_MAX_TOKENS = 256;
 /** A longer completion would hold up other requests for too long. */
 const MOST_SCORED = 2048;
-/** Seeds of further answers: steps of the golden ratio's 64 bits (Weyl's sequence). */
-const SEED_STEP = 0x9e3779b97f4a7c15n;
 
 /** An exported folder in the layout of onnx-community through transformers.js: one request at a time. */
 export class TransformersBackend implements Backend {
@@ -48,32 +46,37 @@ export class TransformersBackend implements Backend {
     this.#prompts = await PromptThread.start({ folder: this.#folder, contextLength });
   }
 
-  async *generate(request: GenerateRequest, { signal }: CallContext): AsyncGenerator<Part> {
+  async *generate(request: GenerateRequest, { identity, signal }: CallContext): AsyncGenerator<Part> {
     this.#checkModel(request.model);
-    if (request.constraint)
-      throw unimplemented('transformers.js holds no output to a language', { reason: 'BACKEND_CONSTRAINT' });
     const thread = this.#started;
+    checkRequest(request, thread);
+    const held = request.constraint && constraintOf(request.constraint);
+    const grammar = held && (await this.#prompts!.compile(held.field, held.constraint));
     const { prompt } = await this.#prompts!.encode(promptInput(request));
-    const { sampling } = request;
-    const job = {
-      prompt,
-      sampling: parameters(sampling),
-      maxTokens: Math.min(sampling?.maxTokens ?? DEFAULT_MAX_TOKENS, thread.contextLength - prompt.length),
-      stop: sampling?.stop ?? [],
-      ignoreEos: sampling?.ignoreEos ?? false,
-    };
-    let [running, outputTokens, lastAt] = [job.sampling.length, 0, performance.now()];
-    for await (const event of thread.generate(job, signal)) {
+    const prepared = { prompt, adapter: undefined, grammar };
+    const requests = toEngineRequests(request, prepared, thread.contextLength, identity);
+    try {
+      yield* this.#run(requests, prompt.length, signal);
+    } catch (error) {
+      throw error instanceof GrammarError ? invalidArgument('constraint', error.message) : error;
+    }
+  }
+
+  async *#run(requests: EngineRequest[], inputTokens: number, signal: AbortSignal): AsyncGenerator<Part> {
+    let running = requests.length;
+    let outputTokens = 0;
+    let lastAt = performance.now();
+    for await (const event of this.#started.generate(requests, signal)) {
       outputTokens++;
       const now = performance.now();
       this.load.tokens(1, now - lastAt);
       lastAt = now;
       if (event.finish) running--;
-      const usage = event.finish && running === 0 ? { inputTokens: prompt.length, outputTokens } : undefined;
+      const ended = event.finish !== undefined && running === 0;
       yield {
         ...part(event),
         ...(outputTokens === 1 ? { model: this.base } : {}),
-        ...(usage ? { usage } : {}),
+        ...(ended ? { usage: { inputTokens, outputTokens } } : {}),
       };
     }
     if (running > 0) throw new Error('the thread ended the request without a reason');
@@ -126,25 +129,6 @@ export class TransformersBackend implements Backend {
     const ref = formatModelRef(parseModelRef(model));
     if (ref !== this.base) throw unknownModel(ref);
   }
-}
-
-/** One for each answer; the first has the seed that was given. */
-function parameters(sampling: SamplingOptions | undefined): SamplingParameters[] {
-  const seed = sampling?.seed ?? randomBytes(8).readBigUInt64LE();
-  return Array.from({ length: sampling?.n ?? 1 }, (_, i) => ({
-    temperature: sampling?.temperature ?? 0,
-    topK: sampling?.topK ?? 0,
-    topP: sampling?.topP ?? 1,
-    minP: sampling?.minP,
-    repetitionPenalty: sampling?.repetitionPenalty,
-    frequencyPenalty: sampling?.frequencyPenalty,
-    presencePenalty: sampling?.presencePenalty,
-    logitBias: Object.entries(sampling?.logitBias ?? {}).map(
-      ([token, bias]) => [Number(token), bias] as const,
-    ),
-    topLogprobs: sampling?.topLogprobs,
-    seed: BigInt.asUintN(64, seed + BigInt(i) * SEED_STEP),
-  }));
 }
 
 function part({ index, text, finish, logprob }: JobEvent): Part {

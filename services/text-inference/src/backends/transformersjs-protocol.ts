@@ -2,23 +2,13 @@
 
 import type { Piece } from '../engine/post-process.ts';
 import type { DescribedToken } from '../engine/protocol.ts';
-import type { SamplingParameters } from '../engine/sampler.ts';
+import type { EngineRequest } from '../engine/sequence.ts';
 
 export interface ThreadOptions {
   /** Exported folder in the layout of onnx-community. */
   folder: string;
   /** Threads of the numeric runtime. */
   threads: number;
-}
-
-export interface Job {
-  /** Prompt tokens [n], n >= 1 and below the context length. */
-  prompt: number[];
-  /** One for each answer. */
-  sampling: SamplingParameters[];
-  maxTokens: number;
-  stop: string[];
-  ignoreEos: boolean;
 }
 
 /** One token of an answer, as text. */
@@ -34,16 +24,16 @@ export interface ScoreJob {
   completion: number[];
 }
 
-/** `left` is one shared word: not 0 once the caller has gone. A busy thread reads no messages. */
+/** Requests of one call are the answers to one prompt. `left` is one shared word: not 0 once the caller has gone. A busy thread reads no messages. */
 export type ToThread =
-  | { type: 'generate'; call: number; job: Job; left: Int32Array }
+  | { type: 'generate'; call: number; requests: EngineRequest[]; left: Int32Array }
   | { type: 'score'; call: number; job: ScoreJob; left: Int32Array }
   | { type: 'close' };
 
 export type FromThread =
-  | { type: 'ready'; contextLength: number }
+  | { type: 'ready'; contextLength: number; vocabularySize: number }
   | { type: 'failed'; message: string }
   | { type: 'event'; call: number; event: JobEvent }
   | { type: 'scored'; call: number; logProbability: number }
   | { type: 'done'; call: number }
-  | { type: 'call-failed'; call: number; message: string };
+  | { type: 'call-failed'; call: number; byConstraint: boolean; message: string };

@@ -2,20 +2,16 @@
 
 import type { Worker } from 'node:worker_threads';
 import { EventQueue } from '../engine/event-queue.ts';
+import { GrammarError } from '../engine/grammar/grammar-state.ts';
+import type { EngineRequest } from '../engine/sequence.ts';
 import { startWorker } from '../engine/worker-start.ts';
-import type {
-  FromThread,
-  Job,
-  JobEvent,
-  ScoreJob,
-  ThreadOptions,
-  ToThread,
-} from './transformersjs-protocol.ts';
+import type { FromThread, JobEvent, ScoreJob, ThreadOptions, ToThread } from './transformersjs-protocol.ts';
 
 type Answer = JobEvent | { logProbability: number };
 
 export class TransformersThread {
   readonly contextLength: number;
+  readonly vocabularySize: number;
   /** Resolves with the reason when the thread ends without having been told to. */
   readonly lost: Promise<Error>;
   readonly #worker: Worker;
@@ -32,12 +28,13 @@ export class TransformersThread {
     const [worker, first] = await startWorker<FromThread>(module, options);
     if (first.type !== 'ready')
       throw new Error(first.type === 'failed' ? first.message : 'unexpected message');
-    return new TransformersThread(worker, first.contextLength);
+    return new TransformersThread(worker, first);
   }
 
-  private constructor(worker: Worker, contextLength: number) {
+  private constructor(worker: Worker, shape: { contextLength: number; vocabularySize: number }) {
     this.#worker = worker;
-    this.contextLength = contextLength;
+    this.contextLength = shape.contextLength;
+    this.vocabularySize = shape.vocabularySize;
     worker.on('message', (message: FromThread) => this.#receive(message));
     let cause = new Error('the thread has ended');
     worker.on('error', (error) => {
@@ -54,9 +51,12 @@ export class TransformersThread {
     });
   }
 
-  /** Runs a request after those before it. Leaving the iteration, or the signal, ends its work at the next token. */
-  async *generate(job: Job, signal: AbortSignal): AsyncGenerator<JobEvent> {
-    for await (const answer of this.#call((call, left) => ({ type: 'generate', call, job, left }), signal))
+  /** Runs the answers to one prompt after the requests before it. Leaving the iteration, or the signal, ends its work at the next token. */
+  async *generate(requests: EngineRequest[], signal: AbortSignal): AsyncGenerator<JobEvent> {
+    for await (const answer of this.#call(
+      (call, left) => ({ type: 'generate', call, requests, left }),
+      signal,
+    ))
       yield answer as JobEvent;
   }
 
@@ -104,6 +104,7 @@ export class TransformersThread {
     const queue = this.#calls.get(message.call);
     if (message.type === 'event') queue?.push(message.event);
     else if (message.type === 'scored') queue?.push({ logProbability: message.logProbability });
-    else queue?.end(message.type === 'call-failed' ? new Error(message.message) : undefined);
+    else if (message.type === 'done') queue?.end();
+    else queue?.end(message.byConstraint ? new GrammarError(message.message) : new Error(message.message));
   }
 }

@@ -16,10 +16,14 @@ import {
   StoppingCriteriaList,
   Tensor,
 } from '@huggingface/transformers';
+import { GrammarError } from '../engine/grammar/grammar-state.ts';
+import { Grammars } from '../engine/grammar/grammars.ts';
+import { Vocabulary } from '../engine/grammar/vocabulary.ts';
 import { logSumExp } from '../engine/sampler-order.ts';
-import { loadTokenizer, type Tokenizer } from '../engine/tokenizer.ts';
+import type { EngineRequest } from '../engine/sequence.ts';
+import { loadTokenizer } from '../engine/tokenizer.ts';
 import { Answers } from './transformersjs-answers.ts';
-import type { FromThread, Job, ScoreJob, ThreadOptions, ToThread } from './transformersjs-protocol.ts';
+import type { FromThread, JobEvent, ScoreJob, ThreadOptions, ToThread } from './transformersjs-protocol.ts';
 
 /** Weights by the suffix of their file, the most exact first. */
 const DTYPES = [
@@ -77,14 +81,13 @@ function inputs(rows: number[][]) {
   return { input_ids: int64(rows), attention_mask: int64(rows.map((row) => row.map(() => 1))) };
 }
 
+/** Computes until all answers have ended or their caller has left. */
 async function generate(
   model: PreTrainedModel,
-  tokenizer: Tokenizer,
-  call: number,
-  job: Job,
+  requests: EngineRequest[],
+  answers: Answers,
   left: Int32Array,
 ): Promise<void> {
-  const answers = new Answers(job, tokenizer, (event) => send({ type: 'event', call, event }));
   const done = () => answers.done || Atomics.load(left, 0) !== 0;
   if (done()) return;
   const processors = new LogitsProcessorList();
@@ -92,10 +95,10 @@ async function generate(
   const criteria = new StoppingCriteriaList();
   criteria.push(new WhenDone(done));
   await model.generate({
-    ...inputs(job.sampling.map(() => job.prompt)),
+    ...inputs(requests.map(({ prompt }) => prompt)),
     logits_processor: processors,
     stopping_criteria: criteria,
-    max_new_tokens: job.maxTokens,
+    max_new_tokens: Math.max(...requests.map(({ maxTokens }) => maxTokens)),
     do_sample: false,
     // The folder's own habits would come before our choice, and end rows on their own.
     eos_token_id: null,
@@ -144,6 +147,7 @@ try {
   const { folder, threads } = workerData as ThreadOptions;
   const tokenizer = await loadTokenizer(folder);
   env.allowRemoteModels = false;
+  const grammars = new Grammars(new Vocabulary(tokenizer.vocabulary(), tokenizer.endTokens));
   const model = await AutoModelForCausalLM.from_pretrained(path.resolve(folder), {
     local_files_only: true,
     dtype: dtypeOf(folder),
@@ -155,13 +159,18 @@ try {
     const { call } = message;
     try {
       if (message.type === 'generate') {
-        await generate(model, tokenizer, call, message.job, message.left);
+        const { requests } = message;
+        const tell = (event: JobEvent) => send({ type: 'event', call, event });
+        const answers = new Answers(requests, tokenizer, (spec) => grammars.start(spec), tell);
+        await generate(model, requests, answers, message.left);
         send({ type: 'done', call });
       } else if (Atomics.load(message.left, 0) === 0) {
         send({ type: 'scored', call, logProbability: await score(model, message.job) });
       }
     } catch (error) {
-      send({ type: 'call-failed', call, message: error instanceof Error ? error.message : String(error) });
+      const byConstraint = error instanceof GrammarError;
+      const why = error instanceof Error ? error.message : String(error);
+      send({ type: 'call-failed', call, byConstraint, message: why });
     }
   };
   port.on('message', (message: ToThread) => {
@@ -171,10 +180,13 @@ try {
       port.close();
     });
   });
-  const { max_position_embeddings: contextLength } = model.config as unknown as {
+  const { max_position_embeddings: contextLength, vocab_size: vocabularySize } = model.config as unknown as {
     max_position_embeddings?: number;
+    vocab_size?: number;
   };
-  send({ type: 'ready', contextLength: contextLength ?? 2048 });
+  if (!contextLength || !vocabularySize)
+    throw new Error('config.json does not say max_position_embeddings and vocab_size');
+  send({ type: 'ready', contextLength, vocabularySize });
 } catch (error) {
   send({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
   port.close();

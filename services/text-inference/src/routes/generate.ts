@@ -26,7 +26,7 @@ export function generate(context: TextContext) {
 }
 
 /** Takes a place for each answer, or none. @throws LandfallError RESOURCE_EXHAUSTED with RetryInfo. */
-function enter(admission: Admission, answers: number): () => void {
+export function enter(admission: Admission, answers: number): () => void {
   const leave: (() => void)[] = [];
   try {
     while (leave.length < answers) leave.push(admission.enter());
