@@ -76,6 +76,21 @@ export function promptOf(tokens: number, random: () => number): string {
   return Array.from({ length: tokens }, () => LETTERS[Math.floor(random() * LETTERS.length)]).join('');
 }
 
+/** What requests are made of. */
+export interface RequestOptions {
+  /** Tokens of a prompt, tokens of its answer, requests of a stream. */
+  prompt: number;
+  output: number;
+  each: number;
+  random: () => number;
+}
+
+/** New prompts for every round, so that no cache of prefixes answers any. */
+export function requestsOf(streams: number, options: RequestOptions): Asked[][] {
+  const asked = () => ({ prompt: promptOf(options.prompt, options.random), maxTokens: options.output });
+  return Array.from({ length: streams }, () => Array.from({ length: options.each }, asked));
+}
+
 function checkCounts({ maxTokens }: Asked, { inputTokens, outputTokens }: Answered, promptTokens: number) {
   if (inputTokens === promptTokens && outputTokens === maxTokens) return;
   throw new Error(

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { type NatsServer, startNatsServer } from '@landfall/common/events/nats-server.ts';
 import { IdentitySigner } from '@landfall/common/identity/signer.ts';
 import { RpcChannel } from '@landfall/common/rpc/client.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
@@ -12,7 +13,7 @@ import { TextInferenceService } from '@landfall/proto/landfall/text/v1/text_infe
 import { ReplicaTarget } from './serve-target.ts';
 
 const SERVICES = join(import.meta.dirname, '..', '..', '..', 'services');
-const START_MS = 300_000;
+const START_MS = 120_000;
 
 /** Services of the bench, each in a process of its own as the launcher runs it, in one folder that goes with them. */
 export class ServiceProcesses implements AsyncDisposable {
@@ -20,6 +21,7 @@ export class ServiceProcesses implements AsyncDisposable {
   readonly #signer: IdentitySigner;
   readonly #children: ChildProcess[] = [];
   readonly #channels: RpcChannel[] = [];
+  #broker: NatsServer | undefined;
 
   constructor() {
     const key = randomBytes(48);
@@ -40,7 +42,7 @@ export class ServiceProcesses implements AsyncDisposable {
         LANDFALL_HOME: this.folder,
         LANDFALL_MESH_KEY_FILE: this.#keyFile,
         LANDFALL_LISTEN: '127.0.0.1:0',
-        // Nobody listens there: a bench has no broker.
+        // Nobody listens there: a replica serves without its broker.
         LANDFALL_NATS_URL: 'nats://127.0.0.1:1',
         LANDFALL_LOG_LEVEL: 'error',
         LANDFALL_END_WITH_PARENT: 'true',
@@ -66,15 +68,18 @@ export class ServiceProcesses implements AsyncDisposable {
     return channel;
   }
 
+  /** A broker that outlives the services; resolves with its URL. */
+  async broker(): Promise<string> {
+    this.#broker = await startNatsServer({ folder: join(this.folder, 'nats') });
+    return this.#broker.url;
+  }
+
   /** A replica on a local folder, and a client of it. */
-  async replica(
-    model: string,
-    threads: number,
-    env: Record<string, string> = {},
-  ): Promise<ReadyLine & { target: ReplicaTarget }> {
+  async replica(options: ReplicaOptions, env: Record<string, string> = {}): Promise<Replica> {
     const ready = await this.start('text-inference', {
-      LANDFALL_MODEL_FOLDER: model,
-      LANDFALL_TEXT_THREADS: String(threads),
+      LANDFALL_MODEL_FOLDER: options.model,
+      LANDFALL_TEXT_THREADS: String(options.threads),
+      LANDFALL_TEXT_QUANTIZATION: options.quantization,
       ...env,
     });
     const channel = this.channel(ready.address);
@@ -92,8 +97,16 @@ export class ServiceProcesses implements AsyncDisposable {
       child.kill('SIGTERM');
       await gone;
     }
+    await this.#broker?.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+export interface ReplicaOptions {
+  /** Hugging Face folder. */
+  model: string;
+  threads: number;
+  quantization: string;
 }
 
 export interface ReadyLine {
@@ -101,6 +114,10 @@ export interface ReadyLine {
   pid: number;
   /** URL of its Prometheus endpoint. */
   metrics: string;
+}
+
+export interface Replica extends ReadyLine {
+  target: ReplicaTarget;
 }
 
 /** Resident memory of a process, in MiB. */

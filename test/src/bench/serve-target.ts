@@ -8,6 +8,8 @@ export interface Asked {
   maxTokens: number;
   /** `models:/name/version`; empty for the base. */
   model?: string;
+  /** Called when text comes in. */
+  onText?: () => void;
 }
 
 export interface Answered {
@@ -34,12 +36,13 @@ export class ReplicaTarget implements Target {
     this.#close = close;
   }
 
-  async generate({ prompt, maxTokens, model = '' }: Asked): Promise<Answered> {
+  async generate({ prompt, maxTokens, model = '', onText }: Asked): Promise<Answered> {
     const answered: Answered = { inputTokens: 0, outputTokens: 0, arrivals: [], text: '' };
     const sampling = { temperature: 0, maxTokens, ignoreEos: true };
     for await (const { delta, usage } of this.#client.generate({ model, prompt, sampling })) {
       answered.arrivals.push(performance.now());
       answered.text += delta;
+      onText?.();
       if (usage)
         Object.assign(answered, { inputTokens: usage.inputTokens, outputTokens: usage.outputTokens });
     }
@@ -70,15 +73,18 @@ export class OpenAiTarget implements Target {
     this.#model = model;
   }
 
-  async generate({ prompt, maxTokens }: Asked): Promise<Answered> {
+  async generate({ prompt, maxTokens, onText }: Asked): Promise<Answered> {
     const answered: Answered = { inputTokens: 0, outputTokens: 0, arrivals: [], text: '' };
     for await (const data of events(await this.#post(prompt, maxTokens))) {
       if (data === '[DONE]') break;
       const chunk = JSON.parse(data) as Chunk;
       if (chunk.error) throw new Error(`${this.#url} failed: ${data.slice(0, 500)}`);
       const text = chunk.choices?.[0]?.text ?? '';
-      if (text !== '') answered.arrivals.push(performance.now());
-      answered.text += text;
+      if (text !== '') {
+        answered.arrivals.push(performance.now());
+        answered.text += text;
+        onText?.();
+      }
       if (chunk.usage) {
         answered.inputTokens = chunk.usage.prompt_tokens;
         answered.outputTokens = chunk.usage.completion_tokens;

@@ -97,3 +97,16 @@ test('a replica and a peer are measured by turns on the same prompts, which are 
   // That server answers every prompt alike, which the model does not.
   expect(figures['float32.3-streams.same-answers']).toBe(0);
 });
+
+test('figures beside the streams: adapters of a registry, prefixes, the event loop, memory', async () => {
+  makeModel(join(folder, 'model'), 'tiny');
+  const report = new Report('serve');
+  const only = ['--only', 'adapters,event-loop,memory,prefix', '--requests', '40', '--rounds', '1'];
+  const options = ['--streams', '2', '--prompt', '8', '--new', '3', '--each', '1', '--threads', '1'];
+  await run(report, ['--model', join(folder, 'model'), ...options, ...only]);
+  expect(report.figures['memory.requests']).toBe(40);
+  expect(report.figures['event-loop.longest-delay']).toBeGreaterThanOrEqual(0);
+  for (const name of ['adapters.of-base', 'memory.last-of-first', 'prefix.time-to-first-token'])
+    expect(report.ratios[name]).toBeGreaterThan(0);
+  await expect(run(report, ['--model', folder, '--only', 'nothing'])).rejects.toThrow('--only is of streams');
+});

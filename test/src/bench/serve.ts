@@ -2,14 +2,19 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { lcg } from './random.ts';
 import type { Report } from './report.ts';
-import { closedLoop, type Middle, middle, promptOf, type Round, sameAnswers } from './serve-load.ts';
+import { closedLoop, type Middle, middle, type Round, requestsOf, sameAnswers } from './serve-load.ts';
 import { ServiceProcesses } from './serve-replica.ts';
-import { type Asked, OpenAiTarget, type Target } from './serve-target.ts';
+import { OpenAiTarget, type Target } from './serve-target.ts';
 
 /** A figure beside the streams'; each starts what it needs. */
 type Figure = { measure(report: Report, options: ServeOptions): Promise<void> };
 const FIGURES: Record<string, () => Promise<Figure>> = {
   streams: async () => ({ measure: streams }),
+  adapters: () => import('./serve-adapters.ts'),
+  'event-loop': () => import('./serve-event-loop.ts'),
+  fairness: () => import('./serve-fairness.ts'),
+  memory: () => import('./serve-memory.ts'),
+  prefix: () => import('./serve-prefix.ts'),
 };
 
 export interface ServeOptions {
@@ -22,8 +27,9 @@ export interface ServeOptions {
   rounds: number;
   /** Requests that a stream makes in a round. */
   each: number;
-  /** Requests of the memory's figure. */
+  /** Requests of the memory's figure, and the time that they get. */
   requests: number;
+  seconds: number;
   /** URL of an OpenAI-compatible server, and what it serves. */
   against: string | undefined;
   label: string;
@@ -33,8 +39,9 @@ export interface ServeOptions {
 /**
  * `npm run bench -- serve --model DIR [--streams 1,4,8,16] [--prompt 64] [--new 64] [--threads 2]
  * [--quantization float32|int8|int4] [--against URL] [--against-label f32] [--only NAME,...] [--rounds 3] [--each 2]
- * [--requests 10000] [--seed 1]`: a replica in a process of its own under closed-loop clients, and any OpenAI-compatible
- * server with the same model beside it, by turns and from the same load generator. The model is one of make-model's.
+ * [--requests 10000] [--seconds 480] [--seed 1]`: a replica in a process of its own under closed-loop clients, and any
+ * OpenAI-compatible server with the same model beside it, by turns and from the same load generator. The model is one
+ * of make-model's.
  */
 export async function run(report: Report, args: string[]): Promise<object> {
   const { values } = parseArgs({
@@ -52,6 +59,7 @@ export async function run(report: Report, args: string[]): Promise<object> {
       rounds: { type: 'string', default: '3' },
       each: { type: 'string', default: '2' },
       requests: { type: 'string', default: '10000' },
+      seconds: { type: 'string', default: '480' },
       seed: { type: 'string', default: '1' },
     },
   });
@@ -69,6 +77,7 @@ export async function run(report: Report, args: string[]): Promise<object> {
     rounds: whole('rounds', values.rounds),
     each: whole('each', values.each),
     requests: whole('requests', values.requests),
+    seconds: whole('seconds', values.seconds),
     against: values.against,
     label: values['against-label'],
     random: lcg(whole('seed', values.seed)),
@@ -95,16 +104,10 @@ export const precisionEnv = ({ quantization }: ServeOptions) => ({
   LANDFALL_TEXT_QUANTIZATION: quantization,
 });
 
-/** New prompts for every round, so that no cache of prefixes answers any. */
-export function requestsOf(streams: number, options: ServeOptions): Asked[][] {
-  const asked = () => ({ prompt: promptOf(options.prompt, options.random), maxTokens: options.output });
-  return Array.from({ length: streams }, () => Array.from({ length: options.each }, asked));
-}
-
 /** Tokens a second and the times of a token by the number of streams, ours and the peer's. */
 async function streams(report: Report, options: ServeOptions): Promise<void> {
   await using processes = new ServiceProcesses();
-  const { target } = await processes.replica(options.model, options.threads, precisionEnv(options));
+  const { target } = await processes.replica(options);
   const peer = options.against ? new OpenAiTarget(options.against, options.label) : undefined;
   const sides = peer ? [target, peer] : [target];
   for (const count of options.streams) {

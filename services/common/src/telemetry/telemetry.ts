@@ -7,6 +7,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
 import { ATTR_SERVICE_NAME } from '@opentelemetry/semantic-conventions';
 import { exportsOtlp } from '../config/telemetry-config.ts';
+import { watchEventLoop } from './event-loop.ts';
 import { bindMetrics } from './metrics.ts';
 import { PassingTracerProvider } from './passing-tracer.ts';
 import { servePrometheus } from './prometheus.ts';
@@ -30,6 +31,7 @@ export async function startTelemetry(service: string, metricsPort: number): Prom
   const resource = resourceFromAttributes({ [ATTR_SERVICE_NAME]: service });
   const meters = new MeterProvider({ resource, readers: prometheus ? [prometheus] : [] });
   const stops = [() => meters.shutdown()];
+  const unwatch = prometheus ? watchEventLoop(meters) : () => {};
   if (exportsOtlp(process.env)) {
     // Loaded only here: the whole SDK takes half a second that every start would pay.
     const { NodeSDK } = await import('@opentelemetry/sdk-node');
@@ -46,6 +48,7 @@ export async function startTelemetry(service: string, metricsPort: number): Prom
   bindMetrics([...new Set([meters, metrics.getMeterProvider()])]);
   const endpoint = prometheus ? await servePrometheus(prometheus, metricsPort) : undefined;
   const stop = async () => {
+    unwatch();
     await endpoint?.close();
     // A collector that does not answer must not hold or fail the end of a service.
     const flushed = Promise.allSettled(stops.map((each) => each()));
