@@ -64,6 +64,11 @@ test('random requests get the answers that the engine gives', async (t) => {
       temperature: [0, 0.7, 1][whole(3)]!,
       topP: 0.5 + next() / 2,
       topK: whole(50),
+      minP: next() < 0.3 ? next() / 10 : 0,
+      repetitionPenalty: next() < 0.3 ? 1 + next() : 1,
+      frequencyPenalty: next() < 0.3 ? next() : 0,
+      presencePenalty: next() < 0.3 ? -next() : 0,
+      logitBias: next() < 0.3 ? { [whole(200)]: 4 } : {},
       seed: BigInt(whole(2 ** 31)),
       maxTokens: 1 + whole(24),
       stop: next() < 0.3 ? ['e', '。'] : [],
@@ -76,6 +81,36 @@ test('random requests get the answers that the engine gives', async (t) => {
     await answer(mesh!.replica, request),
   ]);
   for (const [there, here] of await Promise.all(asked)) expect(there).toEqual(here);
+});
+
+test('several answers, and languages, are those of the engine', async (t) => {
+  if (!mesh) return t.skip();
+  const sampling = { temperature: 1, n: 3, seed: BigInt(whole(2 ** 31)), maxTokens: 40 };
+  const schema = JSON.stringify({
+    type: 'object',
+    properties: { 科室: { enum: ['内科', '外科'] }, 紧急: { type: 'boolean' } },
+    required: ['科室', '紧急'],
+    additionalProperties: false,
+  });
+  const kinds: NonNullable<NonNullable<Request['constraint']>['kind']>[] = [
+    { case: 'jsonSchema', value: schema },
+    { case: 'regex', value: '[0-9]{1,3}(次|分)' },
+    { case: 'choice', value: { options: ['轻', '中', '重'] } },
+  ];
+  for (const constraint of [undefined, ...kinds.map((kind) => ({ kind }))]) {
+    const request = { prompt: '分诊:', sampling, ...(constraint ? { constraint } : {}) };
+    const texts = async (replica: TestReplica) => {
+      const parts = await Array.fromAsync(replica.client.generate(request));
+      return [0, 1, 2].map((index) =>
+        parts
+          .filter((part) => part.index === index)
+          .map((part) => part.delta)
+          .join(''),
+      );
+    };
+    const [there, here] = await Promise.all([texts(far), texts(mesh.replica)]);
+    expect(there).toEqual(here);
+  }
 });
 
 test('refusals keep their codes and fields', async (t) => {

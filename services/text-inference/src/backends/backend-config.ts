@@ -48,7 +48,7 @@ export function readBackendConfig(env: Env): BackendConfig {
     model: stringVar(env, `${PREFIX}_MODEL`),
     remote,
     extensions: booleanVar(env, `${PREFIX}_EXTENSIONS`, false),
-    silenceMs: integerVar(env, `${PREFIX}_SILENCE_MS`, 60_000, 100, 3_600_000),
+    silenceMs: integerVar(env, `${PREFIX}_SILENCE_MS`, 60_000, 100, 300_000),
     answerMs: integerVar(env, `${PREFIX}_ANSWER_MS`, 600_000, 100, 86_400_000),
     maxAnswerBytes: integerVar(env, `${PREFIX}_MAX_ANSWER_BYTES`, 64 * 1024 * 1024, 1024, 1024 ** 3),
   };
