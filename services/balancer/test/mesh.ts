@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fromJsonString } from '@bufbuild/protobuf';
+import { create, fromJsonString, toJsonString } from '@bufbuild/protobuf';
 import { BalancedClient, type BalancedClientOptions } from '@landfall/common/balancing/balanced-client.ts';
 import { testDatabase } from '@landfall/common/db/test-database.ts';
 import { notFound } from '@landfall/common/errors/errors.ts';
@@ -20,6 +20,7 @@ import { RpcChannel, type RpcClient } from '@landfall/common/rpc/client.ts';
 import { RpcServer } from '@landfall/common/rpc/server.ts';
 import { BalancerService as BalancerContract } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import {
+  AliasMovedSchema,
   type DeploymentChanged,
   DeploymentChangedSchema,
 } from '@landfall/proto/landfall/event/v1/events_pb.js';
@@ -37,6 +38,9 @@ export const ADAPTER_2 = 'models:/medical-qa/2.0.0';
 export const DRAFT = 'models:/medical-qa/3.0.0';
 export const WRONG = 'models:/wrong-base/1.0.0';
 
+/** One of the adapters `a` to `d` of the base. */
+export const smallAdapter = (name: string) => `models:/small-${name}/1.0.0`;
+
 const version = (ref: string, kind: Kind, base = '', state = VersionState.READY) => {
   const [, name, number] = ref.split('/');
   return { ref, name: name!, version: number!, kind, state, lineage: { base } };
@@ -49,6 +53,7 @@ const VERSIONS = [
   version(ADAPTER_2, Kind.ADAPTER, BASE),
   version(DRAFT, Kind.ADAPTER, BASE, VersionState.DRAFT),
   version(WRONG, Kind.ADAPTER, BASE),
+  ...['a', 'b', 'c', 'd'].map((name) => version(smallAdapter(name), Kind.ADAPTER, BASE)),
   version('models:/no-base/1.0.0', Kind.ADAPTER, 'models:/gone/1.0.0'),
   version('models:/rows/1.0.0', Kind.DATASET),
 ];
@@ -71,6 +76,8 @@ export class TestMesh implements AsyncDisposable {
   readonly signer: IdentitySigner;
   readonly env: Record<string, string>;
   readonly logger = createLogger('test', process.env.LANDFALL_LOG_LEVEL || 'silent');
+  /** Versions that the registry's aliases (`models:/name@alias`) stand for. */
+  readonly #aliases: Map<string, string>;
   readonly #stack: AsyncDisposableStack;
 
   /** @returns undefined where the database that is asked for can't be had */
@@ -85,10 +92,11 @@ export class TestMesh implements AsyncDisposable {
     const keyFile = join(folder, 'mesh.key');
     writeFileSync(keyFile, randomBytes(48));
     const signer = new IdentitySigner(readFileSync(keyFile));
+    const aliases = new Map(['base', 'medical-qa'].map((name) => [`models:/${name}@production`, '1.0.0']));
     const registry = new RpcServer({ signer, logger: createLogger('registry', 'silent') });
     registry.add(RegistryService, {
       getVersion({ name, version: wanted }) {
-        const number = wanted === '@production' ? '1.0.0' : wanted;
+        const number = aliases.get(`models:/${name}${wanted}`) ?? wanted;
         const found = VERSIONS.find((each) => each.name === name && each.version === number);
         if (!found) throw notFound(`models:/${name}/${wanted} does not exist`);
         return { version: found };
@@ -113,7 +121,7 @@ export class TestMesh implements AsyncDisposable {
       LANDFALL_REPLICA_HEALTH_INTERVAL_MS: '200',
     };
     mkdirSync(env.LANDFALL_HOME);
-    return new TestMesh(folder, nats, signer, env, stack.move());
+    return new TestMesh(folder, nats, signer, env, aliases, stack.move());
   }
 
   private constructor(
@@ -121,8 +129,10 @@ export class TestMesh implements AsyncDisposable {
     nats: NatsServer,
     signer: IdentitySigner,
     env: Record<string, string>,
+    aliases: Map<string, string>,
     stack: AsyncDisposableStack,
   ) {
+    this.#aliases = aliases;
     this.folder = folder;
     this.nats = nats;
     this.signer = signer;
@@ -134,6 +144,15 @@ export class TestMesh implements AsyncDisposable {
   /** The broker again where it was, with what it had. */
   async restartNats(): Promise<void> {
     this.nats = await startNatsServer({ folder: join(this.folder, 'nats'), port: this.nats.port });
+  }
+
+  /** Points an alias of the registry elsewhere, and tells of it unless it is to be missed. */
+  async moveAlias(name: string, alias: string, toVersion: string, tells = true): Promise<void> {
+    this.#aliases.set(`models:/${name}@${alias}`, toVersion);
+    if (!tells) return;
+    await using broker = await Broker.connect(this.nats.url, 'test', this.logger);
+    const event = create(AliasMovedSchema, { tenant: editor.tenant, name, alias, toVersion });
+    await broker.js.publish('landfall.registry.alias.moved.v1', toJsonString(AliasMovedSchema, event));
   }
 
   /** All events of deployments from the stream's beginning, as they come; repeats (by `ce-id`) are left out. */
@@ -237,6 +256,32 @@ function once1(work: () => Promise<void>): () => Promise<void> {
     done ??= work();
     return done;
   };
+}
+
+/** Calls of a deployment without a pause, each in another subject's name, until they are told to stop. */
+export function keepCalling(calls: BalancedClient, deployment: string, prompt = 'count 5', callers = 3) {
+  const over = new AbortController();
+  /** Models that answered, in order. */
+  const models: string[] = [];
+  const failures: unknown[] = [];
+  let subjects = 0;
+  const caller = async () => {
+    while (!over.signal.aborted) {
+      const identity = { ...editor, subject: `key:${subjects++}` };
+      try {
+        for await (const { model } of calls.generate({ deployment }, { prompt }, { identity }))
+          if (model) models.push(model);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  };
+  const all = Promise.all(Array.from({ length: callers }, caller));
+  const stop = async () => {
+    over.abort();
+    await all;
+  };
+  return { models, failures, stop };
 }
 
 /** Polls until the condition holds; the test's own time limit ends it. */

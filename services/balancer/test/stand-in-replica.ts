@@ -1,7 +1,7 @@
 /**
  * A replica for tests: the contract of text-inference over a simulated engine that gives one token at a time. What a
  * prompt says decides what happens: `count N` answers N tokens, `hang` none, `die` ends the process before a token,
- * `die-after N` after N tokens.
+ * `die-after N` after N tokens, `fail-on MODEL` fails where that model is asked for.
  */
 
 import { readFileSync } from 'node:fs';
@@ -31,6 +31,7 @@ const load = () => ({
   runningTokens: BigInt(running * 100),
   stepMs,
   adapters: [...adapters],
+  maxBatch: Number(env.LANDFALL_TEXT_MAX_BATCH || 4),
   base,
   finished,
   totalBlocks: 64,
@@ -47,17 +48,19 @@ const server = new RpcServer({
   async *generate({ prompt, model }, call) {
     const [what = '', number = '3'] = prompt.split(' ');
     if (what === 'die') process.exit(7);
+    if (what === 'fail-on' && number === model) throw new Error('made to fail');
     running++;
     tell();
     try {
       yield { model: model || base, load: load() };
       if (what === 'hang') await delay(600_000, undefined, { signal: call.signal });
-      for (let token = 1; token <= Number(number); token++) {
+      const tokens = Number.parseInt(number, 10) || 1;
+      for (let token = 1; token <= tokens; token++) {
         await delay(stepMs, undefined, { signal: call.signal });
         yield { delta: `${process.pid} `, load: load() };
       }
       if (what === 'die-after') process.exit(7);
-      const usage = { inputTokens: 1, outputTokens: Number(number) };
+      const usage = { inputTokens: 1, outputTokens: tokens };
       yield { finishReason: FinishReason.LENGTH, usage, load: load() };
     } finally {
       running--;
@@ -111,6 +114,11 @@ await runService('stand-in', async () => ({
     await server.listen(host!, Number(port));
     await delay(startMs);
     loaded = true;
+    say({
+      quantization: env.LANDFALL_TEXT_QUANTIZATION ?? '',
+      maxBatch: env.LANDFALL_TEXT_MAX_BATCH ?? '',
+      threads: env.LANDFALL_TEXT_THREADS ?? '',
+    });
     server.health.set('readiness', true);
     return { replica: env.LANDFALL_REPLICA_ID, tenant: env.LANDFALL_TENANT };
   },

@@ -2,7 +2,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import { DeploymentState, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { ADAPTER, ADAPTER_2, BASE, isAlive, OTHER_BASE, type TestBalancer, TestMesh, until } from './mesh.ts';
+import {
+  ADAPTER,
+  ADAPTER_2,
+  BASE,
+  isAlive,
+  keepCalling,
+  OTHER_BASE,
+  type TestBalancer,
+  TestMesh,
+  until,
+} from './mesh.ts';
 
 // Processes are started and waited for; on a busy machine each takes seconds.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
@@ -23,35 +33,10 @@ const settled = (name: string) =>
     return now.state === DeploymentState.READY && now;
   });
 
-/** Calls without a pause until it is told to stop; notes the models that answered and what failed. */
-function keepCalling(deployment: string) {
-  const calls = mesh!.balanced(balancer.address);
-  const over = new AbortController();
-  const models: string[] = [];
-  const failures: unknown[] = [];
-  const caller = async () => {
-    while (!over.signal.aborted) {
-      try {
-        for await (const { model } of calls.generate({ deployment }, { prompt: 'count 5' })) {
-          if (model) models.push(model);
-        }
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-  };
-  const callers = Promise.all([caller(), caller(), caller()]);
-  const stop = async () => {
-    over.abort();
-    await callers;
-  };
-  return { models, failures, stop };
-}
-
 test('replicas go up and down under load, and no call fails', async (t) => {
   if (!mesh) return t.skip();
   await balancer.client.deploy({ name: 'scaled', model: BASE, replicas: 1, waitReady: true });
-  const { models, failures, stop } = keepCalling('scaled');
+  const { models, failures, stop } = keepCalling(mesh.balanced(balancer.address), 'scaled');
   const more = await balancer.client.updateDeployment({ name: 'scaled', replicas: 3 });
   expect(more.deployment).toMatchObject({ replicas: 3, state: DeploymentState.PROGRESSING });
   const grown = await settled('scaled');
@@ -69,7 +54,7 @@ test('a new adapter of the same base takes over without a start, and the old one
   if (!mesh) return t.skip();
   const { deployment } = await balancer.client.deploy({ name: 'tuned', model: ADAPTER, waitReady: true });
   const [replica] = deployment!.endpoints;
-  const { models, failures, stop } = keepCalling('tuned');
+  const { models, failures, stop } = keepCalling(mesh.balanced(balancer.address), 'tuned');
   await balancer.client.updateDeployment({ name: 'tuned', model: ADAPTER_2 });
   const after = await until(async () => {
     const now = await settled('tuned');
@@ -88,7 +73,7 @@ test('a model of another base takes over when its replicas answer; the old ones 
   if (!mesh) return t.skip();
   const { deployment } = await balancer.client.deploy({ name: 'moved', model: BASE, waitReady: true });
   const old = Number(deployment!.endpoints[0]!.pid);
-  const { models, failures, stop } = keepCalling('moved');
+  const { models, failures, stop } = keepCalling(mesh.balanced(balancer.address), 'moved');
   const moving = await balancer.client.updateDeployment({ name: 'moved', model: OTHER_BASE });
   expect(moving.deployment).toMatchObject({ model: BASE, state: DeploymentState.PROGRESSING });
   const after = await until(async () => {
@@ -120,7 +105,7 @@ test('a watcher sees whole lists with growing revisions, at most four a second, 
   })();
   watching.catch(() => {});
   await settled('watched');
-  const { stop } = keepCalling('watched');
+  const { stop } = keepCalling(mesh.balanced(balancer.address), 'watched');
   await until(() => lists.some(({ running }) => running > 0));
   await delay(1000);
   await stop();

@@ -12,7 +12,8 @@ test('errors count from enough calls on, against what is usual', () => {
     "8.0 % of its 100 calls failed, 2.0 % of the stable model's 1000",
   );
   expect(verdictOn(told({ calls: 100, errors: 8 }), told({ calls: 100, errors: 30 }), limits)).toBe('');
-  expect(verdictOn(told({ calls: 50, errors: 3 }), told({}), limits)).not.toBe('');
+  expect(verdictOn(told({ calls: 99, errors: 99 }), told({}), limits)).toBe('');
+  expect(verdictOn(told({ calls: 100, errors: 6 }), told({}), limits)).not.toBe('');
 });
 
 test('scores count when both have enough', () => {

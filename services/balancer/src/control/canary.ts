@@ -21,7 +21,9 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
  * @returns empty while nothing speaks against it
  */
 export function verdictOn(canary: Told, stable: Told, limits: CanaryLimits): string {
-  if (canary.calls >= limits.minCalls && canary.calls > 0) {
+  // Reports of the two may come apart; a canary that gets all calls is judged without a stable one in the end.
+  const isKnown = stable.calls > 0 || canary.calls >= 2 * limits.minCalls;
+  if (canary.calls >= Math.max(1, limits.minCalls) && isKnown) {
     const share = canary.errors / canary.calls;
     const usual = stable.calls > 0 ? stable.errors / stable.calls : 0;
     if (share > usual + limits.errorMargin) {
