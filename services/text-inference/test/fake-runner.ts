@@ -49,7 +49,8 @@ export class FakeRunner implements Runner {
       if (!row.targets) {
         const first = row.logits === 'each' ? row.start + 1 : row.logits === 'last' ? length : length + 1;
         const asked = Array.from({ length: length + 1 - first }, (_, i) => logits(row, first + i));
-        return Float32Array.from(asked.flatMap((each) => [...each]));
+        const top = (each: Float32Array) => [each.indexOf(Math.max(...each)), Math.max(...each)];
+        return Float32Array.from(asked.flatMap((each) => (row.top ? top(each) : [...each])));
       }
       const first = length - row.targets.length;
       return Float32Array.from(row.targets, (target, i) => {

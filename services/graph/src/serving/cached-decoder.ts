@@ -47,6 +47,8 @@ export interface DecodeRow {
   stepwise?: boolean | undefined;
   /** Tokens whose logits are asked for: the last (default), each, or none. */
   logits?: 'last' | 'each' | 'none' | undefined;
+  /** Gives the likeliest token and its logit in the place of each row of logits, which then need not be copied. */
+  top?: boolean | undefined;
 }
 
 /** Positions whose logits are computed at once where a row is scored: a vocabulary of each is a lot of memory. */
@@ -127,7 +129,8 @@ export class CachedDecoder {
 
   /**
    * Computes the new tokens of each row, keeps their keys and values, and returns the logits that it asks for,
-   * [vocabSize] or [tokens, vocabSize]; of a row with targets their natural log probabilities [targets.length].
+   * [vocabSize] or [tokens, vocabSize], or [tokens, 2] with `top`; of a row with targets their natural log probabilities
+   * [targets.length].
    * @throws RangeError, before anything is computed, for a row that can't be: no tokens, tokens outside the vocabulary,
    *   positions beyond the context, blocks or slots that do not exist
    */
@@ -187,18 +190,31 @@ export class CachedDecoder {
     const asked = [...wanted.values()].flat();
     // Rounding to 8 bits can't be asked for no row at all.
     const none = asked.length === 0 && this.#feeds.precision === 'int8';
-    const logits = await this.#compute(batch, none ? [0] : asked);
+    const whole = [...wanted.keys()].some((row) => !row.top && row.logits !== 'none');
+    const { logits, top } = await this.#compute(batch, none ? [0] : asked, whole);
     let from = 0;
-    for (const [row, own] of wanted) {
-      results.set(row, logits.subarray(from, from + own.length * vocabSize));
-      from += own.length * vocabSize;
+    for (const [row, { length }] of wanted) {
+      const result = row.top
+        ? top.subarray(2 * from, 2 * (from + length))
+        : logits?.subarray(from * vocabSize, (from + length) * vocabSize);
+      results.set(row, result ?? new Float32Array(0));
+      from += length;
     }
   }
 
-  /** Runs the graph and keeps the new keys and values; logits [logitRows, vocabSize]. */
-  async #compute(batch: LaneBatch, logitRows: readonly number[]): Promise<Float32Array> {
+  /**
+   * Runs the graph and keeps the new keys and values; logits [logitRows, vocabSize] where they are wanted whole, and the
+   * likeliest token of each and its logit [logitRows, 2].
+   */
+  async #compute(
+    batch: LaneBatch,
+    logitRows: readonly number[],
+    whole: boolean,
+  ): Promise<{ logits: Float32Array | undefined; top: Float32Array }> {
     const computed = inCompany(batch);
-    const outputs = await this.#session.run(stepFeeds(this.#feeds, computed, logitRows));
+    // What is not asked for is not copied out of the runtime.
+    const wanted = ['new_key_values', 'top_tokens', 'top_logits', ...(whole ? ['logits'] : [])];
+    const outputs = await this.#session.run(stepFeeds(this.#feeds, computed, logitRows), wanted);
     const fresh = outputs.new_key_values!.data as Float32Array;
     const { width } = this.#pool;
     const stride = computed.lanes.length * batch.length * width;
@@ -206,7 +222,12 @@ export class CachedDecoder {
       for (let t = 0; t < tokens.length; t++)
         this.#pool.write(row.blockTable, row.start + first + t, fresh, (at + t) * width, stride);
     }
-    return outputs.logits!.data as Float32Array;
+    const tokens = outputs.top_tokens!.data as BigInt64Array;
+    const values = outputs.top_logits!.data as Float32Array;
+    const top = Float32Array.from({ length: 2 * tokens.length }, (_, i) =>
+      i % 2 === 0 ? Number(tokens[i >> 1]) : values[i >> 1]!,
+    );
+    return { logits: outputs.logits?.data as Float32Array | undefined, top };
   }
 
   async #score(row: DecodeRow, targets: readonly number[]): Promise<Float32Array> {
@@ -221,7 +242,7 @@ export class CachedDecoder {
       const [batch] = laneBatches([part], () => false, this.#options.blockSize);
       const first = Math.max(from, context);
       const asked = Array.from({ length: end - first }, (_, i) => first - from + i);
-      const logits = await this.#compute(batch!, asked);
+      const logits = (await this.#compute(batch!, asked, true)).logits!;
       for (let i = first; i < end; i++) {
         const at = (i - first) * vocabSize;
         const target = targets[i - context]!;

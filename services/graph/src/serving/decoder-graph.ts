@@ -29,7 +29,8 @@ export interface DecoderGraph {
  * | logit_rows | [L] | tokens whose logits are asked for |
  * | row_shape | [2] | B, T |
  *
- * and those of AdapterBank. Outputs: logits [L, vocabSize], new_key_values [2 * layers, N, kv heads * headDim].
+ * and those of AdapterBank. Outputs: logits [L, vocabSize], the likeliest of each row as top_tokens [L] and top_logits
+ * [L], new_key_values [2 * layers, N, kv heads * headDim].
  */
 export function decoderGraph(
   config: ModelConfig,
@@ -70,7 +71,11 @@ export function decoderGraph(
     attention: pooledAttention(tape, config, pool, fresh),
   });
   const asked = graph.node('Gather', [hidden, logitRows], { axis: { int: 0 } });
-  graph.output(linear.head(asked), 'logits');
+  const logits = linear.head(asked);
+  graph.output(logits, 'logits');
+  const last = { axis: { int: -1 }, keepdims: { int: 0 } } as const;
+  graph.output(graph.node('ArgMax', [logits], last), 'top_tokens', 'int64');
+  graph.output(graph.node('ReduceMax', [logits, graph.ints([-1])], { keepdims: { int: 0 } }), 'top_logits');
   const stacked = fresh.map((value) => graph.node('Unsqueeze', [value, graph.ints([0])]));
   graph.output(graph.node('Concat', stacked, { axis: { int: 0 } }), 'new_key_values');
   return { model: graph.serialize(), files: weights.files };

@@ -125,6 +125,22 @@ describe.each<ServingPrecision>(['float32', 'int8'])('%s', (precision) => {
         ).toBe(true);
       }
     }
+
+    // The likeliest tokens alone are those of the logits, beside rows that ask for more.
+    const [first, second] = sequences.map((sequence) => ({ ...nextRow({ ...sequence, done: 0 }, 3) }));
+    const rows: DecodeRow[] = [
+      { ...first!, logits: 'each', top: true },
+      { ...second!, logits: 'each' },
+      { ...first!, logits: 'each', blockTable: sequences[2]!.blockTable },
+    ];
+    const [top, , whole] = await decoder.step(rows);
+    const pairs = first!.tokens.flatMap((_, i) => {
+      const row = whole!.subarray(i * config.vocabSize, (i + 1) * config.vocabSize);
+      const largest = row.reduce((most, logit) => Math.max(most, logit));
+      return [row.indexOf(largest), largest];
+    });
+    expect([...top!]).toEqual(pairs);
+    expect([...(await decoder.step(rows.slice(0, 1)))[0]!]).toEqual(pairs);
     await decoder.release();
   });
 });

@@ -8,7 +8,7 @@ import type { Decode } from './detokenizer.ts';
 import { GrammarError, type GrammarSpec, type GrammarState } from './grammar/grammar-state.ts';
 import { PostProcessor, tokenReport } from './post-process.ts';
 import type { Runner, StepRow } from './runner.ts';
-import { LogitsNotFiniteError } from './sampler-order.ts';
+import { LogitsNotFiniteError, likeliest } from './sampler-order.ts';
 import { type PlannedRow, type Preempted, Scheduler, type SchedulerLimits } from './scheduler.ts';
 import { type EngineRequest, type FinishReason, Sequence, type TokenReport } from './sequence.ts';
 
@@ -215,11 +215,10 @@ export class Engine {
 
   /**
    * Chooses the token behind each of a row's last ones, as long as those that were guessed are the ones chosen.
-   * @param logits [guesses + 1, vocabulary]
+   * @param logits [guesses + 1, vocabulary], or [guesses + 1, 2] where the likeliest token is enough
    */
   #choose({ sequence, tokens, guesses }: PlannedRow, logits: Float32Array): SequenceEvent[] {
     const { request } = sequence;
-    const { vocabularySize } = this.#options.runner.shape;
     const { post } = this.#active.get(request.id)!;
     const { sampler } = sequence;
     const events: SequenceEvent[] = [];
@@ -227,8 +226,11 @@ export class Engine {
     sequence.advance(tokens.length - guesses);
     try {
       for (let i = 0; i <= guesses; i++) {
-        const row = logits.subarray(i * vocabularySize, (i + 1) * vocabularySize);
-        const sampled = sampler.next(row, sequence.length);
+        const width = logits.length / (guesses + 1);
+        const row = logits.subarray(i * width, (i + 1) * width);
+        const sampled = sampler.takesLikeliest
+          ? likeliest(row[0]!, row[1]!)
+          : sampler.next(row, sequence.length);
         sampler.accept(sampled.token);
         sequence.output.push(sampled.token);
         const piece = post.next(sampled.token, sequence.output.length);
@@ -280,5 +282,6 @@ function toRow({ sequence, tokens, own, guesses }: PlannedRow): StepRow {
     targets: scored ? request.completion : undefined,
     stepwise: own,
     logits: !last || known ? 'none' : guesses > 0 ? 'each' : 'last',
+    top: sequence.sampler.takesLikeliest,
   };
 }

@@ -21,6 +21,8 @@ export interface StepRow {
   stepwise: boolean;
   /** Tokens whose logits are asked for. */
   logits: 'last' | 'each' | 'none';
+  /** The likeliest token and its logit are enough, in the place of each row of logits. */
+  top: boolean;
 }
 
 export interface ModelShape {
@@ -36,7 +38,7 @@ export interface Runner {
   /** Adapters that fit beside the base: slots 1 to this. */
   readonly adapterSlots: number;
   /** Computes the new tokens of each row, leaves their keys and values in the pool, and returns the logits that it
-   * asks for, [vocabulary] each, or the natural log probabilities of its targets. Rows are independent of one
+   * asks for, [vocabulary] each or [2] with `top`, or the natural log probabilities of its targets. Rows are independent of one
    * another. */
   run(rows: StepRow[]): Promise<Float32Array[]>;
   /** Copies the keys and values of positions from..end of a sequence out of its blocks. */

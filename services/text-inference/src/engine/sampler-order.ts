@@ -22,6 +22,13 @@ export function argmax(values: Float32Array): number {
   return best;
 }
 
+/** A token that the runner has found to be the likeliest. Throws {@link LogitsNotFiniteError}. */
+export function likeliest(token: number, logit: number): { token: number } {
+  if (!Number.isFinite(logit))
+    throw new LogitsNotFiniteError('the model returned logits that are not finite');
+  return { token };
+}
+
 /** Indices of the `count` largest values, largest first, lower index first among equals. */
 export function largest(values: Float32Array, count: number): number[] {
   const size = Math.min(count, values.length);

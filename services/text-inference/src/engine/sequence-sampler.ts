@@ -26,6 +26,12 @@ export class SequenceSampler {
     this.#grammar = grammar;
   }
 
+  /** Whether the next token is the likeliest one, whatever the other logits are, and nothing is told of them. */
+  get takesLikeliest(): boolean {
+    const { temperature, topLogprobs } = this.#parameters;
+    return temperature === 0 && topLogprobs === undefined && !this.#penalties && !this.#grammar;
+  }
+
   /**
    * The next token, as it stands; nothing changes until `accept`.
    * @param logits [vocabulary] of the sequence's last position; not changed.
