@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { philox2x32, uniformAt } from './random.ts';
+import { philox2x32, seedOf, uniformAt } from './random.ts';
 
 describe('philox2x32', () => {
   test('gives the known answers of Random123', () => {
@@ -22,4 +22,12 @@ describe('philox2x32', () => {
     expect(uniformAt(1n, 0)).not.toBe(uniformAt(1n << 32n, 0));
     expect(uniformAt(-1n, 3)).toBe(uniformAt((1n << 64n) - 1n, 3));
   });
+});
+
+test('answers to one request have seeds of their own, the first the request’s', () => {
+  const seeds = (seed: bigint) => Array.from({ length: 16 }, (_, index) => seedOf(seed, index));
+  expect(seeds(7n)[0]).toBe(7n);
+  expect(seeds(7n)).toEqual(seeds(7n));
+  expect(new Set([7n, 8n, 7n << 32n, 0n].flatMap(seeds)).size).toBe(64);
+  for (const seed of seeds((1n << 64n) - 1n)) expect(seed >= 0n && seed < 1n << 64n).toBe(true);
 });

@@ -57,6 +57,11 @@ export class Dfa {
     this.#work = work;
   }
 
+  /** Numbers that its states keep now. */
+  get kept(): number {
+    return this.#kept;
+  }
+
   get start(): DfaState {
     this.#start ??= this.#intern(this.#closure([this.#automaton.start]));
     return this.#start;

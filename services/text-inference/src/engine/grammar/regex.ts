@@ -177,8 +177,9 @@ class RegexParser {
 
   /** Behind a backslash. */
   #escape(): CodePoints {
-    const char = this.#text[this.#at++];
+    const char = this.#peek;
     if (char === undefined) this.#fail('a backslash at the end');
+    this.#at++;
     if (Object.hasOwn(CLASSES, char)) return CLASSES[char]!;
     if (char === '0' && /\d/.test(this.#peek ?? '')) this.#fail('an octal escape');
     if (Object.hasOwn(CONTROLS, char)) return single(CONTROLS[char]!);
