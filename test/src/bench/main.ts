@@ -8,6 +8,7 @@ import { Report } from './report.ts';
 /** A bench may return what its last line has beside the figures. */
 type Bench = { run(report: Report, args: string[]): Promise<unknown> };
 const BENCHES: Record<string, () => Promise<Bench>> = {
+  balance: () => import('./balance.ts'),
   'make-model': () => import('./make-model.ts'),
   mesh: () => import('./mesh.ts'),
   perplexity: () => import('./perplexity.ts'),

@@ -12,7 +12,7 @@ export interface Candidate {
 
 /** Up to this many, all are looked at: measured with several callers and stale figures (`npm run bench -- balance`). */
 export const SCAN_UP_TO = 8;
-const CHECK_MS = 250;
+const CHECK_MS = 1000;
 /** One that has own requests and says nothing this long is passed by while others speak. */
 const SILENT_MS = 1000;
 const LONGEST_PROBE_TOKENS = 256;
@@ -120,7 +120,7 @@ export class BalancingPolicy {
     return isSlower(tally.window.sums(nowMs), sums, PROBE_WAITS) > 0;
   }
 
-  /** Leaves the worst outlier alone, a few times a second at most. */
+  /** Leaves the worst outlier alone, once a second at most. */
   #eject(all: readonly Candidate[], nowMs: number): void {
     if (nowMs - this.#checkedMs < CHECK_MS) return;
     this.#checkedMs = nowMs;
