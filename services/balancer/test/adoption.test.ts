@@ -7,7 +7,7 @@ import { readConfig } from '../src/config.ts';
 import type { ReplicaRow } from '../src/db/entities.ts';
 import { ReplicaStore } from '../src/domain/replica-store.ts';
 import { openDatabase } from '../src/service.ts';
-import { ADAPTER, BASE, isAlive, type TestBalancer, TestMesh, until } from './mesh.ts';
+import { ADAPTER, ADAPTER_2, BASE, isAlive, OTHER_BASE, type TestBalancer, TestMesh, until } from './mesh.ts';
 
 // Processes are started and waited for; on a busy machine each takes seconds.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
@@ -151,4 +151,31 @@ test('the sweep ends what a killed balancer has left', async (t) => {
   const [code] = await once(sweep, 'exit');
   expect({ code, out }).toEqual({ code: 0, out: '{"ended":2}\n' });
   expect(pidsOf(deployment!).filter(isAlive)).toEqual([]);
+});
+
+test('a rollout and a canary go on where a killed balancer left them', async (t) => {
+  if (!mesh) return t.skip();
+  const slow = { STAND_IN_START_MS: '800' };
+  const first = await mesh.balancerProcess(slow);
+  const strategy = { maxSurge: 1 };
+  await first.client.deploy({ name: 'rolled', model: BASE, replicas: 2, strategy, waitReady: true });
+  await first.client.deploy({ name: 'tried', model: ADAPTER, minReplicas: 0, waitReady: true });
+  await first.client.startCanary({ name: 'tried', model: ADAPTER_2, weightPercent: 20 });
+  await first.client.reportOutcomes({ deployment: 'tried', model: ADAPTER_2, calls: 9n, errors: 1n });
+  await first.client.updateDeployment({ name: 'rolled', model: OTHER_BASE });
+  // One of the two is replaced, or both, but never none, when it is killed.
+  await until(() => first.client.pick({ model: OTHER_BASE }, { attempts: 1 }).catch(() => false as const));
+  await first.kill();
+
+  const second = await mesh.balancer(slow);
+  const { client } = second;
+  const rolled = await until(async () => {
+    const now = await get(second, 'rolled');
+    return now.model === OTHER_BASE && now.state === DeploymentState.READY && now;
+  });
+  expect(rolled.endpoints).toHaveLength(2);
+  const { canary, minReplicas } = await get(second, 'tried');
+  expect(minReplicas).toBe(0);
+  expect(canary).toMatchObject({ model: ADAPTER_2, weightPercent: 20, canary: { calls: 9n, errors: 1n } });
+  for (const name of ['rolled', 'tried']) await client.stopDeployment({ name });
 });
