@@ -270,7 +270,7 @@ export class Fleet {
       if (!served.some((each) => setKey(tenant, each) === key)) continue;
       this.#review(keyOf(tenant, row.name));
       // What one set of a rollout has tells how many replicas the other is to have.
-      for (const each of served) {
+      for (const each of row.nextModel ? served : []) {
         const other = this.#sets.get(setKey(tenant, each));
         if (other && !other.isUpToDate) other.trigger();
       }

@@ -59,7 +59,8 @@ export class Scaler {
    * @returns the change that is due, if one is
    */
   look(key: string, row: Deployment, loads: readonly Load[], nowMs = Date.now()): ScalingChange | undefined {
-    const memory = this.#memory(key);
+    // A balancer that has just begun does not know who asked before: what runs stays a while, what sleeps sleeps on.
+    const memory = this.#memory(key, row.replicas === 0 ? 0 : nowMs);
     const sample = sampleOf(row, loads);
     if (memory.watchers > 0 || sample.requests > 0) memory.askedMs = nowMs;
     const limits = limitsOf(row);
@@ -70,10 +71,10 @@ export class Scaler {
     return to === row.replicas ? undefined : { ms: nowMs, from: row.replicas, to, reason };
   }
 
-  #memory(key: string): Memory {
+  #memory(key: string, askedMs = Date.now()): Memory {
     let memory = this.#memories.get(key);
     if (!memory) {
-      memory = { recommendations: [], askedMs: Date.now(), watchers: 0, reason: '' };
+      memory = { recommendations: [], askedMs, watchers: 0, reason: '' };
       this.#memories.set(key, memory);
     }
     return memory;

@@ -1,4 +1,3 @@
-import { lessLoadedOfTwo } from '@landfall/common/balancing/pick.ts';
 import { EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import type { Route } from '../context.ts';
 import { PickCounts } from '../domain/pick-counts.ts';
@@ -18,7 +17,7 @@ export const pick: Route<'pick'> = (context) => {
       const ready = fleet.endpoints(call.identity.tenant, target).filter(({ state, id, address }) => {
         return state === EndpointState.READY && !exclude.includes(id) && !exclude.includes(address);
       });
-      const endpoint = lessLoadedOfTwo(ready, (each) => counts.cost(each, target, prefixKeys));
+      const endpoint = counts.choose(ready, { target, prefixKeys });
       if (!endpoint) continue;
       counts.picked(endpoint);
       return { endpoint, model: target.model };
