@@ -85,17 +85,17 @@ function caller({ client }: BenchReplicas, random: () => number): CallOnce {
 
 /** As many calls at once as the replicas take and some. @returns what they answer in a second */
 async function closedLoop(call: CallOnce, streams: number): Promise<{ tokens: number; rate: number }> {
-  let counts = noCounts();
+  const counts = noCounts();
   const endMs = performance.now() + WARM_MS + PEAK_MS;
   const stream = async () => {
     while (performance.now() < endMs) await call(counts);
   };
   const all = Array.from({ length: streams }, stream);
   await delay(WARM_MS);
-  counts = noCounts();
+  const { tokens, answered } = counts;
   await delay(PEAK_MS);
   const seconds = PEAK_MS / 1000;
-  const result = { tokens: counts.tokens / seconds, rate: counts.answered / seconds };
+  const result = { tokens: (counts.tokens - tokens) / seconds, rate: (counts.answered - answered) / seconds };
   await Promise.all(all);
   return result;
 }

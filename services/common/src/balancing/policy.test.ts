@@ -148,3 +148,12 @@ test('one that says nothing is passed by while others speak', () => {
   busy.tally.begin(0, SHORT);
   expect(policy.choose([mute, busy], SHORT, 2000)).toBe(mute);
 });
+
+test('a probe keeps nobody waiting where there is no other', () => {
+  const policy = new BalancingPolicy(generator());
+  const [lone, other] = [candidate(), candidate()];
+  lone.tally.eject(0);
+  lone.tally.begin(1000, SHORT);
+  expect(policy.choose([lone, other], SHORT, 1100)).toBe(other);
+  expect(policy.choose([lone], SHORT, 1100)).toBe(lone);
+});

@@ -44,7 +44,10 @@ export class BalancingPolicy {
   /** @returns undefined when none may be asked now */
   choose<T extends Candidate>(all: readonly T[], ask: Ask, nowMs: number): T | undefined {
     this.#eject(all, nowMs);
-    const open = all.filter(({ tally }) => tally.isOpen(nowMs));
+    const answering = all.filter(({ tally }) => tally.answers(nowMs));
+    const wellOrIdle = answering.filter(({ tally }) => !tally.isProbed);
+    // Where there is no other, a probe that takes long must not keep everybody waiting.
+    const open = wellOrIdle.length > 0 ? wellOrIdle : answering;
     const speaking = open.filter(({ tally }) => tally.silentMs(nowMs) < SILENT_MS);
     const some = speaking.length > 0 ? speaking : open;
     // Any replica of the base can answer for an adapter, but one that has to load it first answers later.
@@ -64,7 +67,7 @@ export class BalancingPolicy {
     return from.find(({ tally }) => {
       const looksSlow =
         (tally.load?.stepMs ?? 0) > slowMs && tally.idleMs(nowMs) > LONGEST_OUTLIER_EJECTION_MS;
-      return tally.onProbation || looksSlow;
+      return (tally.onProbation && !tally.isProbed) || looksSlow;
     });
   }
 

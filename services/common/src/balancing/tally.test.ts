@@ -22,21 +22,21 @@ test('failures in a row leave it alone for longer and longer, up to half a minut
     expect(ms).toBeLessThanOrEqual(full * 1.25);
   });
   tally.succeeded(10);
-  expect(tally.isOpen(10)).toBe(true);
+  expect(tally.answers(10)).toBe(true);
 });
 
-test('after a failure it gets one request at a time until one has been answered', () => {
+test('after a failure it is probed by one request at a time until one has been answered', () => {
   const tally = tallyOf({});
   tally.eject(0);
-  expect(tally.isOpen(100)).toBe(false);
-  expect(tally.isOpen(1000)).toBe(true);
+  expect([tally.answers(100), tally.answers(1000)]).toEqual([false, true]);
+  expect(tally.isProbed).toBe(false);
   const probe = tally.begin(1000);
-  expect(tally.isOpen(1001)).toBe(false);
+  expect(tally.isProbed).toBe(true);
   probe.end();
-  expect(tally.isOpen(1002)).toBe(true);
+  expect(tally.isProbed).toBe(false);
   tally.succeeded(1003);
   tally.begin(1003);
-  expect(tally.isOpen(1004)).toBe(true);
+  expect(tally.isProbed).toBe(false);
 });
 
 test('what was begun before it was left alone tells nothing of it now', () => {
@@ -48,7 +48,7 @@ test('what was begun before it was left alone tells nothing of it now', () => {
   before.end();
   expect(probe.isStale).toBe(false);
   // The end of the older one must not open it for a second probe.
-  expect(tally.isOpen(2001)).toBe(false);
+  expect(tally.isProbed).toBe(true);
 });
 
 test('requests count from the moment they are sent, and once, whoever tells of them', () => {

@@ -95,9 +95,14 @@ export class EndpointTally {
     return this.#failures > 0;
   }
 
-  /** Whether a request may go there now; one that was left alone gets one at a time until it has answered it well. */
-  isOpen(nowMs: number): boolean {
-    return this.takesRequests && nowMs >= this.#ejectedUntilMs && !(this.onProbation && this.#probes > 0);
+  /** It takes requests, and is not left alone now. */
+  answers(nowMs: number): boolean {
+    return this.takesRequests && nowMs >= this.#ejectedUntilMs;
+  }
+
+  /** It was left alone, and a request is under way that will show whether it is well again: one at a time is enough. */
+  get isProbed(): boolean {
+    return this.onProbation && this.#probes > 0;
   }
 
   /** How long it has said nothing while own requests wait for it. */
