@@ -8,6 +8,7 @@ import { createLogger, type Logger } from '@landfall/common/log/logger.ts';
 import { RpcChannel } from '@landfall/common/rpc/client.ts';
 import { checkHealth } from '@landfall/common/rpc/health-client.ts';
 import { startTelemetry } from '@landfall/common/telemetry/telemetry.ts';
+import { holdsPersonalData } from '@landfall/masking/mask.ts';
 import type { GatewayConfig } from './config.ts';
 import type { GatewayContext } from './context.ts';
 import { gatewayEntities, gatewayMigrations } from './db/entities.ts';
@@ -94,6 +95,7 @@ export class GatewayService implements Service {
       service: config.name,
       rpc,
       logger,
+      mayLeave: (text) => !holdsPersonalData(text),
     });
     this.#running.use(replicas);
     const keys = new KeyStore(database);

@@ -63,6 +63,11 @@ export function findPersonalData(
   return withoutOverlaps(found);
 }
 
+/** Whether a text has personal data of any type, those without a check digit too: for what must not leave at all. */
+export function holdsPersonalData(text: string): boolean {
+  return findPersonalData(text, PERSONAL_DATA_TYPES).length > 0;
+}
+
 /** Of what overlaps, what starts first stays; of those that start together, the longest. */
 function withoutOverlaps(found: PersonalData[]): PersonalData[] {
   found.sort((a, b) => a.start - b.start || b.end - a.end);

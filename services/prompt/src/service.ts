@@ -8,6 +8,7 @@ import type { Service } from '@landfall/common/lifecycle/run-service.ts';
 import { createLogger, type Logger } from '@landfall/common/log/logger.ts';
 import { RpcServer } from '@landfall/common/rpc/server.ts';
 import { startTelemetry } from '@landfall/common/telemetry/telemetry.ts';
+import { holdsPersonalData } from '@landfall/masking/mask.ts';
 import { PromptService as PromptContract } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import type { PromptConfig } from './config.ts';
 import type { PromptContext } from './context.ts';
@@ -61,7 +62,10 @@ export class PromptService implements Service {
     const signer = new IdentitySigner(config.meshKey);
     const rpc = { signer, tls: config.tls };
     const replicas = this.#running.use(
-      new BalancedClient({ balancerUrl: config.balancerUrl, service: config.name, rpc, logger }),
+      new BalancedClient({
+        ...{ balancerUrl: config.balancerUrl, service: config.name, rpc, logger },
+        mayLeave: (text) => !holdsPersonalData(text),
+      }),
     );
     const server = this.#server({ config, logger, database, replicas }, signer);
     const { host, port } = config.listen;
