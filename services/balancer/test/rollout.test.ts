@@ -55,8 +55,8 @@ test('replicas of another base come one at a time, get their share of the calls,
     if (list.model === OTHER_BASE) break;
   }
   await serving('rolled', OTHER_BASE);
-  const before = calls.models.length;
-  await until(() => calls.models.length > before + 20);
+  // Callers hear of it a moment later.
+  await until(() => calls.models.slice(-30).every((model) => model === OTHER_BASE));
   await calls.stop();
   console.log(
     `3 replicas replaced one at a time: ${calls.models.length} calls, ${calls.failures.length} failed`,
@@ -65,7 +65,6 @@ test('replicas of another base come one at a time, get their share of the calls,
   expect(shares).toBeGreaterThan(0);
   expect(most).toBeLessThanOrEqual(4);
   expect(new Set(calls.models)).toEqual(new Set([BASE, OTHER_BASE]));
-  expect(calls.models.at(-1)).toBe(OTHER_BASE);
   await client.stopDeployment({ name: 'rolled' });
 });
 

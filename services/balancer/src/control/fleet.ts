@@ -124,9 +124,9 @@ export class Fleet {
     return shareOf(row, this.#supplyOf(row.tenant));
   }
 
-  /** Replicas that answer for a model. */
-  ready(tenant: string, served: Served): number {
-    return this.#supplyOf(tenant)(served).ready;
+  /** What there is for a model. */
+  supply(tenant: string, served: Served): Supply {
+    return this.#supplyOf(tenant)(served);
   }
 
   /** A running deployment. @throws LandfallError NOT_FOUND */

@@ -81,10 +81,12 @@ export const revisionReply = ({ generation, model, variant, reason, createdMs }:
 function canaryReply(fleet: Fleet, row: Deployment) {
   const served = canaryOf(row);
   if (!served) return undefined;
+  const { ready, problem } = fleet.supply(row.tenant, served);
   return {
     model: served.model,
     weightPercent: row.canaryWeight,
-    readyReplicas: fleet.ready(row.tenant, served),
+    readyReplicas: ready,
+    message: ready > 0 ? '' : problem || 'none of its replicas answers yet',
     limits: fromJsonString(CanaryLimitsSchema, row.canaryLimits || '{}'),
     startTime: timestampFromMs(row.canaryStartedMs),
   };
