@@ -128,6 +128,25 @@ const CASES: Record<string, (n: number, k: number, m: number) => GradientCase> =
     ],
     build: (tape, [x, y]) => ops.concat(tape, x!, y!, 1, tape.graph.ints([n, k])),
   }),
+  slice: (n, k, m) => {
+    const begin = between(random, 0, k);
+    const end = between(random, begin, k);
+    return {
+      shapes: [[n, k, m]],
+      ints: { begin: [begin], end: [end] },
+      // Twice, so that there is a gradient where the slice is empty.
+      build: (tape, [x], { begin, end }) =>
+        ops.concat(
+          tape,
+          ops.slice(tape, x!, begin!, end!, 1),
+          x!,
+          1,
+          tape.graph.node('Concat', [tape.graph.node('Sub', [end!, begin!]), tape.graph.ints([k])], {
+            axis: { int: 0 },
+          }),
+        ),
+    };
+  },
   sliceOne: (n, k, m) => {
     const index = between(random, 0, m - 1);
     return { shapes: [[m, n, k]], build: (tape, [x]) => ops.sliceOne(tape, x!, index, m) };
@@ -186,7 +205,7 @@ const CASES: Record<string, (n: number, k: number, m: number) => GradientCase> =
     const inputs = 8 * k + (n % 2);
     const shape = [m, inputs] as const;
     const frozen = frozenWeights(shape);
-    frozen.addNf4('w', shape);
+    frozen.addNf4(new Map([['w', shape]]));
     return {
       shapes: [[n, inputs], [m]],
       build: (tape, [x, bias]) => nf4Linear(tape, new Map([['w', [...shape]]]))('w', x!, bias!),

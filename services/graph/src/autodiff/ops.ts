@@ -155,11 +155,14 @@ export function maskedSoftmax(tape: Tape, x: Tensor, mask: Value): Tensor {
   });
 }
 
-/** Shape as given (0 keeps an axis, -1 takes the rest); back to the old one in the gradient. */
-export function reshape(tape: Tape, x: Tensor, shape: Value): Tensor {
+/**
+ * Shape as given (0 keeps an axis, -1 takes the rest); back to the old one in the gradient.
+ * @param back the old shape, where it is known without a look at x
+ */
+export function reshape(tape: Tape, x: Tensor, shape: Value, back?: Value): Tensor {
   const { graph } = tape;
   return tape.record(graph.node('Reshape', [x, shape]), [x], (dy) => [
-    graph.node('Reshape', [dy, graph.node('Shape', [x])]),
+    graph.node('Reshape', [dy, back ?? graph.node('Shape', [x])]),
   ]);
 }
 
@@ -209,6 +212,17 @@ export function tanh(tape: Tape, x: Tensor): Tensor {
   return tape.record(y, [x], (dy) => [
     graph.node('Mul', [dy, graph.node('Sub', [graph.float(1), graph.node('Mul', [y, y])])]),
   ]);
+}
+
+/** x from `begin` up to `end`, both int64 [1], along an axis; zeros beside it in the gradient. */
+export function slice(tape: Tape, x: Tensor, begin: Value, end: Value, axis: number): Tensor {
+  const { graph } = tape;
+  const axes = graph.ints([axis]);
+  return tape.record(graph.node('Slice', [x, begin, end, axes]), [x], (dy) => {
+    const length = graph.node('Shape', [x], { start: { int: axis }, end: { int: axis + 1 } });
+    const pads = graph.node('Concat', [begin, graph.node('Sub', [length, end])], { axis: { int: 0 } });
+    return [graph.node('Pad', [dy, pads, undefined, axes])];
+  });
 }
 
 /** The slice x[index] along axis 0 of x [count, ...], that axis kept with size 1. */

@@ -167,6 +167,9 @@ export class OnnxGraph {
 
   /** The model in ONNX's wire format. */
   serialize(): Uint8Array {
+    const outputs = new Set(this.#outputs.map(({ name }) => name));
+    const nodes = inRunningOrder(withoutCopies(this.#nodes), outputs);
+    const used = new Set(nodes.flatMap((node) => node.input));
     const model = create(ModelProtoSchema, {
       irVersion: 10n,
       producerName: 'landfall',
@@ -176,8 +179,9 @@ export class OnnxGraph {
       ],
       graph: {
         name: 'landfall',
-        node: inRunningOrder(withoutCopies(this.#nodes), new Set(this.#outputs.map(({ name }) => name))),
-        initializer: this.#initializers,
+        node: nodes,
+        // The runtime warns of each that nothing reads.
+        initializer: this.#initializers.filter(({ name }) => used.has(name)),
         input: this.#inputs,
         output: this.#outputs,
       },

@@ -14,7 +14,7 @@ import {
 } from './frozen-linear.ts';
 import { loraAdapter, loraOwnWeights } from './lora.ts';
 import { type TrainableSpec, trainableShapes } from './methods.ts';
-import { packedAttention } from './packed-attention.ts';
+import { isLong, packedAttention } from './packed-attention.ts';
 import { prefixEncoder } from './prefix.ts';
 
 /** A serialised graph and what its session needs. */
@@ -84,7 +84,10 @@ export function buildTraining(
     rowSlots: graph.input('row_slots', 'int64', ['N']),
     mask: graph.input('attention_mask', 'float32', ['B', 1, 1, 'T', 'K']),
     slotShape: graph.input('slot_shape', 'int64', [4]),
+    ...(isLong(options.positions) ? { queryParts: graph.input('query_parts', 'int64', ['Q']) } : {}),
   };
+  // A layer that is computed again keeps none of its probabilities anyway.
+  const again = options.gradients && !options.checkpointing && isLong(options.positions);
   const labelRows = graph.input('label_rows', 'int64', ['M']);
   const labels = graph.input('labels', 'int64', ['M']);
 
@@ -114,7 +117,7 @@ export function buildTraining(
   const hidden = decoder(tape, config, ids, {
     weight,
     rotation,
-    attention: packedAttention(tape, config, layout, prefix),
+    attention: packedAttention(tape, config, layout, prefix, again),
     ...(packed ? { linear: packed } : {}),
     ...(lora ? { adapt: loraAdapter(tape, config, lora, parameter, scale && dropped) } : {}),
     ...(options.checkpointing && options.gradients
@@ -137,12 +140,9 @@ export function buildTraining(
   function frozenLinear(): ((...of: Parameters<FrozenLinear>) => Tensor | undefined) | undefined {
     const { precision } = options;
     if (precision === 'float32') return undefined;
-    const linearOf =
-      precision === 'nf4' ? nf4Linear(tape, modules) : int8Linear(tape, modules, frozen, weight);
-    return (module, x, bias) => {
-      if (!isFrozen(module)) return undefined;
-      if (precision === 'nf4') frozen.addNf4(module, modules.get(module)!);
-      return linearOf(module, x, bias);
-    };
+    const those = new Map([...modules].filter(([module]) => isFrozen(module)));
+    if (precision === 'nf4') frozen.addNf4(those);
+    const linearOf = precision === 'nf4' ? nf4Linear(tape, those) : int8Linear(tape, those, frozen, weight);
+    return (module, x, bias) => (those.has(module) ? linearOf(module, x, bias) : undefined);
   }
 }

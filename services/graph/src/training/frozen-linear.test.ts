@@ -62,9 +62,9 @@ test('an NF4 layer multiplies with the weight that its packed values stand for',
     const [outputs, inputs] = [between(random, 1, 9), between(random, 1, 300)];
     const data = numbers(outputs * inputs);
     const frozen = new FrozenWeights(oneWeight([outputs, inputs], data));
-    frozen.addNf4('w', [outputs, inputs]);
     const x = numbers(3 * inputs);
     const modules = new Map<string, [number, number]>([['w', [outputs, inputs]]]);
+    frozen.addNf4(modules);
     const y = await product(x, inputs, frozen, (tape, value) =>
       nf4Linear(tape, modules)('w', value, undefined),
     );
@@ -77,10 +77,10 @@ test('an NF4 layer multiplies with the weight that its packed values stand for',
 
 test('an NF4 weight takes half a byte a value, and little for its maxima', () => {
   const frozen = new FrozenWeights(oneWeight([256, 512], numbers(256 * 512)));
-  frozen.addNf4('w', [256, 512]);
+  frozen.addNf4(new Map([['w', [256, 512]]]));
   expect(frozen.byteLength / (256 * 512)).toBeLessThan(0.52);
   const before = frozen.byteLength;
-  frozen.addNf4('w', [256, 512]);
+  frozen.addNf4(new Map([['w', [256, 512]]]));
   expect(frozen.byteLength).toBe(before);
 });
 

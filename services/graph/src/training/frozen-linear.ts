@@ -28,18 +28,28 @@ export class FrozenWeights {
     return Object.values(this.feeds).reduce((sum, { data }) => sum + (data as Uint8Array).byteLength, 0);
   }
 
-  /** Packs a weight [M, K]: values in NF4, block maxima in 8 bits. */
-  addNf4(module: string, shape: readonly [number, number]): void {
-    if (this.feeds[`nf4:${module}`]) return;
-    const { packed, absmax } = quantizeNf4(this.#read(module), shape, NF4_BLOCK);
-    const { codes, scales, offset } = quantizeMaxima(absmax);
-    // Whole blocks of maxima, so that the graph can lay them out in rows.
-    const padded = new Uint8Array(scales.length * MAXIMA_BLOCK);
-    padded.set(codes);
-    this.feeds[`nf4:${module}`] = new OrtTensor('uint8', packed, [packed.length]);
-    this.feeds[`nf4_maxima:${module}`] = new OrtTensor('uint8', padded, [scales.length, MAXIMA_BLOCK]);
-    this.feeds[`nf4_scales:${module}`] = new OrtTensor('float32', scales, [scales.length, 1]);
-    this.feeds[`nf4_offset:${module}`] = new OrtTensor('float32', Float32Array.of(offset), [1]);
+  /** Packs weights [M, K]: values in NF4, block maxima in 8 bits; those of one layer in one tensor. */
+  addNf4(modules: ReadonlyMap<string, readonly [number, number]>): void {
+    for (const [layer, parts] of byLayer(modules)) {
+      if (this.feeds[`nf4_maxima:${layer}`]) continue;
+      const groups = parts.reduce((sum, part) => sum + part.groups, 0);
+      // Whole groups of maxima, so that the graph can lay them out in rows.
+      const all = new Uint8Array(groups * MAXIMA_BLOCK);
+      const [scales, offsets] = [new Float32Array(groups), new Float32Array(groups)];
+      for (const { module, shape, blocks, first, groups } of parts) {
+        const { packed, absmax } = quantizeNf4(this.#read(module), shape, NF4_BLOCK);
+        const maxima = quantizeMaxima(absmax);
+        all.set(maxima.codes, first * MAXIMA_BLOCK);
+        scales.set(maxima.scales, first);
+        offsets.fill(maxima.offset, first, first + groups);
+        const whole = new Uint8Array(blocks * (NF4_BLOCK / 2));
+        whole.set(packed);
+        this.feeds[`nf4:${module}`] = new OrtTensor('uint8', whole, [blocks, NF4_BLOCK / 2]);
+      }
+      this.feeds[`nf4_maxima:${layer}`] = new OrtTensor('uint8', all, [groups, MAXIMA_BLOCK]);
+      this.feeds[`nf4_scales:${layer}`] = new OrtTensor('float32', scales, [groups, 1]);
+      this.feeds[`nf4_offsets:${layer}`] = new OrtTensor('float32', offsets, [groups, 1]);
+    }
   }
 
   /**
@@ -70,11 +80,41 @@ export class FrozenWeights {
   }
 }
 
+/** Where a weight's maxima lie among those of its layer. */
+interface Nf4Part {
+  module: string;
+  shape: readonly [number, number];
+  /** Blocks of the weight, each with a maximum; the last may be short. */
+  blocks: number;
+  /** Groups of maxima, and those of the layer before them. */
+  groups: number;
+  first: number;
+}
+
+/**
+ * Weights of one layer together: the time that the runtime takes to make a session grows with the square of the number
+ * of nodes.
+ */
+function byLayer(modules: ReadonlyMap<string, readonly [number, number]>): Map<string, Nf4Part[]> {
+  const layers = new Map<string, Nf4Part[]>();
+  for (const [module, shape] of modules) {
+    const layer = /^model\.layers\.\d+/.exec(module)?.[0] ?? module;
+    const parts = layers.get(layer) ?? [];
+    layers.set(layer, parts);
+    const last = parts.at(-1);
+    const blocks = Math.ceil((shape[0] * shape[1]) / NF4_BLOCK);
+    const groups = Math.ceil(blocks / MAXIMA_BLOCK);
+    parts.push({ module, shape, blocks, groups, first: last ? last.first + last.groups : 0 });
+  }
+  return layers;
+}
+
 /**
  * Linear layers whose weight is packed in NF4 (Dettmers et al. 2023). Forward by the runtime's own operator; backward
  * through the unpacked weight, one at a time.
+ * @param modules those that `addNf4` has packed
  */
-export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, number]>): FrozenLinear {
+export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, readonly [number, number]>): FrozenLinear {
   const { graph } = tape;
   const pairs = new Float32Array(512);
   for (let byte = 0; byte < 256; byte++) {
@@ -85,27 +125,26 @@ export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, numb
   const code = graph.weight('nf4_dynamic_code', [256], DYNAMIC_CODE);
   const rows = { axis: { int: 0 } } as const;
   const known = new Map<string, { packed: Value; maxima: Value }>();
-  const parts = (module: string, size: number) => {
-    let found = known.get(module);
-    if (!found) {
-      const blocks = Math.ceil(size / NF4_BLOCK);
-      const groups = Math.ceil(blocks / MAXIMA_BLOCK);
-      const codes = graph.input(`nf4_maxima:${module}`, 'uint8', [groups, MAXIMA_BLOCK]);
-      const scales = graph.input(`nf4_scales:${module}`, 'float32', [groups, 1]);
-      const offset = graph.input(`nf4_offset:${module}`, 'float32', [1]);
-      const values = graph.node('Gather', [code, graph.node('Cast', [codes], INT32)], rows);
-      const all = graph.node('Add', [graph.node('Mul', [values, scales]), offset]);
-      const flat = graph.node('Reshape', [all, graph.ints([-1])]);
-      const maxima = graph.node('Slice', [flat, graph.ints([0]), graph.ints([blocks])]);
-      found = { packed: graph.input(`nf4:${module}`, 'uint8', [Math.ceil(size / 2)]), maxima };
-      known.set(module, found);
+  for (const [layer, parts] of byLayer(modules)) {
+    const groups = parts.reduce((sum, part) => sum + part.groups, 0);
+    const codes = graph.input(`nf4_maxima:${layer}`, 'uint8', [groups, MAXIMA_BLOCK]);
+    const scales = graph.input(`nf4_scales:${layer}`, 'float32', [groups, 1]);
+    const offsets = graph.input(`nf4_offsets:${layer}`, 'float32', [groups, 1]);
+    const values = graph.node('Gather', [code, graph.node('Cast', [codes], INT32)], rows);
+    const all = graph.node('Add', [graph.node('Mul', [values, scales]), offsets]);
+    const flat = graph.node('Reshape', [all, graph.ints([-1, 1, 1])]);
+    for (const { module, blocks, first } of parts) {
+      const from = first * MAXIMA_BLOCK;
+      known.set(module, {
+        packed: graph.input(`nf4:${module}`, 'uint8', [blocks, NF4_BLOCK / 2]),
+        maxima: graph.node('Slice', [flat, graph.ints([from]), graph.ints([from + blocks])]),
+      });
     }
-    return found;
-  };
+  }
   return (module, x, bias) => {
     const [outputs, inputs] = modules.get(module)!;
     const size = outputs * inputs;
-    const { packed, maxima } = parts(module, size);
+    const { packed, maxima } = known.get(module)!;
     const product = graph.node('ms.MatMulBnb4', [x, packed, maxima], {
       K: { int: inputs },
       N: { int: outputs },
@@ -118,12 +157,6 @@ export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, numb
       bias?.needsGrad ? graph.node('ReduceSum', [dy, graph.ints([0])], { keepdims: { int: 0 } }) : undefined,
     ]);
 
-    /** The last block filled up, where it is short; two values a byte. */
-    function filled(bytes: Value): Value {
-      const missing = (Math.ceil(size / NF4_BLOCK) * NF4_BLOCK) / 2 - Math.ceil(size / 2);
-      return missing === 0 ? bytes : graph.node('Pad', [bytes, graph.ints([0, missing])]);
-    }
-
     /** What the last block was filled up with is taken away. */
     function emptied(blocks: Value): Value {
       if (size % NF4_BLOCK === 0) return blocks;
@@ -133,13 +166,11 @@ export function nf4Linear(tape: Tape, modules: ReadonlyMap<string, [number, numb
 
     /** Not before the gradient is there: the runtime would unpack every layer at the start. */
     function unpack(dy: Value): Value {
-      const rowCount = graph.node('Slice', [graph.node('Shape', [dy]), graph.ints([0]), graph.ints([1])]);
+      const rowCount = graph.node('Shape', [dy], { start: { int: 0 }, end: { int: 1 } });
       const begin = graph.node('Mul', [rowCount, graph.ints([0])]);
-      const late = graph.node('Slice', [packed, begin, graph.ints([Math.ceil(size / 2)])]);
-      const indices = graph.node('Cast', [late], INT32);
-      const values = graph.node('Gather', [table, filled(indices)], rows);
-      const blocks = graph.node('Reshape', [values, graph.ints([-1, NF4_BLOCK])]);
-      const scaled = graph.node('Mul', [blocks, graph.node('Unsqueeze', [maxima, graph.ints([1])])]);
+      const late = graph.node('Slice', [packed, begin, graph.ints([Math.ceil(size / NF4_BLOCK)])]);
+      const values = graph.node('Gather', [table, graph.node('Cast', [late], INT32)], rows);
+      const scaled = graph.node('Mul', [values, maxima]);
       return graph.node('Reshape', [emptied(scaled), graph.ints([outputs, inputs])]);
     }
   };

@@ -39,15 +39,17 @@ export const IGNORED = -100;
 /**
  * @param slidingWindow tokens that a token sees, itself included
  * @param prefix virtual tokens before each sequence
+ * @param least slots of a sequence at least
  */
 export function packSequences(
   sequences: readonly Sequence[],
   slidingWindow?: number,
   prefix = 0,
+  least = 1,
 ): PackedBatch {
   const lengths = sequences.map((s) => s.ids.length);
   const tokens = lengths.reduce((sum, n) => sum + n, 0);
-  const longest = Math.max(...lengths);
+  const longest = Math.max(least, ...lengths);
   const count = sequences.length;
   const batch: PackedBatch = {
     tokens,

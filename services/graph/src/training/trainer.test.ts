@@ -113,6 +113,23 @@ describe.each(Object.entries(SPECS))('%s', (_, spec) => {
       expect(largest(again.gradients.get(name)!, gradient), name).toBeLessThan(scale);
     }
   });
+
+  test('long sequences, a part of the queries at a time, give the same loss and gradients', async () => {
+    const checkpoint = anyModel();
+    const parameters = parametersOf(checkpoint, spec);
+    // Fewer tokens than parts now and then.
+    const batch = randomSequences(random, 2, [3, between(random, 4, 300)][between(random, 0, 1)]!);
+    const kept = await stepOf(checkpoint, spec, parameters, batch, { maxLength: 300 });
+    for (const checkpointing of [false, true]) {
+      const inParts = await stepOf(checkpoint, spec, parameters, batch, { maxLength: 1000, checkpointing });
+      expect(inParts.loss).toBeCloseTo(kept.loss, 5);
+      expect(inParts.lossAlone).toBeCloseTo(kept.loss, 5);
+      for (const [name, gradient] of kept.gradients) {
+        const scale = 1e-5 * (1 + Math.max(...gradient.map(Math.abs)));
+        expect(largest(inParts.gradients.get(name)!, gradient), name).toBeLessThan(scale);
+      }
+    }
+  });
 });
 
 const largest = (a: Float32Array, b: Float32Array) =>

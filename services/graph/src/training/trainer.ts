@@ -11,6 +11,7 @@ import { checkBatch } from './check-batch.ts';
 import { keepMask, mix } from './dropout.ts';
 import type { FrozenPrecision } from './frozen-linear.ts';
 import { type TrainableSpec, trainableShapes } from './methods.ts';
+import { PARTS, queryParts } from './packed-attention.ts';
 import { type PackedBatch, packSequences, type Sequence } from './packing.ts';
 
 export interface TrainingOptions {
@@ -138,7 +139,7 @@ export class TrainingGraph {
   #pack(sequences: readonly Sequence[]): PackedBatch {
     const { vocabSize, slidingWindow } = this.config;
     checkBatch(sequences, { vocabSize, maxLength: this.#options.maxLength, needsLabels: true });
-    return packSequences(sequences, slidingWindow, prefixTokens(this.#spec));
+    return packSequences(sequences, slidingWindow, prefixTokens(this.#spec), PARTS);
   }
 
   #dropout(tokens: number, seed: number): Record<string, OrtTensor> {
@@ -182,6 +183,10 @@ export class TrainingGraph {
     if (session.inputNames.includes('label_chunks')) {
       const bounds = chunkBounds(batch.labels.length);
       feeds.label_chunks = new OrtTensor('int64', bounds, [bounds.length]);
+    }
+    if (session.inputNames.includes('query_parts')) {
+      const bounds = queryParts(longest);
+      feeds.query_parts = new OrtTensor('int64', bounds, [bounds.length]);
     }
     for (const [name, shape] of this.shapes) {
       feeds[name] = new OrtTensor('float32', parameters.get(name)!.data, shape);
