@@ -3,7 +3,7 @@
  * (`NAME.figure value unit`), a line a comparison (`ratio NAME.what value (ours=..., peer=..., unit)`), and all of it
  * as JSON on the last line.
  */
-import { Report } from './report.ts';
+import { Report, UsageError } from './report.ts';
 
 /** A bench may return what its last line has beside the figures. */
 type Bench = { run(report: Report, args: string[]): Promise<unknown> };
@@ -23,5 +23,11 @@ if (!load) {
   process.exitCode = 1;
 } else {
   const report = new Report(name);
-  report.end(((await (await load()).run(report, args)) ?? {}) as object);
+  try {
+    report.end(((await (await load()).run(report, args)) ?? {}) as object);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  }
 }

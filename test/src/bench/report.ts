@@ -1,3 +1,6 @@
+/** What was asked for makes no sense: told without a stack. */
+export class UsageError extends Error {}
+
 /** Figures and comparisons of one bench. */
 export class Report {
   readonly #name: string;

@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeModel, type ShapeName } from './make-model.ts';
-import { median, type Report } from './report.ts';
+import { median, type Report, UsageError } from './report.ts';
 import type { TrainFigures, TrainRun } from './train-run.ts';
 
 const METHODS = ['lora', 'qlora', 'full', 'frozen', 'ptuning_v2'] as const;
-const LENGTHS = [128, 256, 512, 1024, 2048];
+/** Tokens of a row, and multiples of it that step time is looked at for. */
+const SHORT = 128;
+const LENGTHS = [256, 512, 1024, 2048];
 
 /**
  * `npm run bench -- train [--model DIR] [--method lora --batch 4 --length 128 --steps 8 --threads 2 --ragged 16
@@ -36,15 +38,15 @@ export async function run(report: Report, args: string[]): Promise<object> {
     },
   });
   if (values.method && !METHODS.includes(values.method as TrainRun['method']))
-    throw new Error(`--method is one of ${METHODS.join(', ')}`);
-  if (!['float32', 'int8'].includes(values.precision)) throw new Error('--precision is float32 or int8');
+    throw new UsageError(`--method is one of ${METHODS.join(', ')}`);
+  if (!['float32', 'int8'].includes(values.precision)) throw new UsageError('--precision is float32 or int8');
   const temporary = values.model ? undefined : mkdtempSync(join(tmpdir(), 'landfall-bench-'));
   try {
     if (temporary) makeModel(temporary, values.shape as ShapeName);
     const number = (name: 'batch' | 'length' | 'steps' | 'threads' | 'ragged' | 'rounds', least = 1) => {
       const value = Number(values[name]);
       if (!Number.isSafeInteger(value) || value < least)
-        throw new Error(`--${name} is a whole number from ${least}`);
+        throw new UsageError(`--${name} is a whole number from ${least}`);
       return value;
     };
     const asked: TrainRun = {
@@ -101,25 +103,35 @@ class TrainBench {
     this.#report.figure('lora-int8.gradient-error', rounded.ours.gradientError!, '');
     await this.#measure('lora-ragged', { ...base, ragged: 16 });
     const { ours: quantised } = await this.#alone('qlora', { ...base, method: 'qlora', steps: 3 });
+    this.#report.figure('qlora.seconds-to-first-step', quantised.startSeconds, 's');
     this.#report.ratio('qlora.memory-of-lora', quantised.peakRssMiB, plain.ours.peakRssMiB, 'MiB');
     await this.#measure('full', { ...base, method: 'full', steps: Math.min(base.steps, 4) });
     for (const method of ['frozen', 'ptuning_v2'] as const) {
       await this.#measure(method, { ...base, method, steps: Math.min(base.steps, 4) });
     }
-    const perToken = new Map<number, number>();
-    for (const length of LENGTHS) {
-      const { ours } = await this.#alone(`lora-1x${length}`, { ...base, batch: 1, length, steps: 2 });
-      perToken.set(length, ours.secondsPerStep / length);
-    }
-    for (const length of LENGTHS.slice(1))
-      this.#report.ratio(
-        `lora.time-a-token-at-${length}-of-128`,
-        perToken.get(length)!,
-        perToken.get(128)!,
-        's',
-      );
+    await this.#linearity(base);
     const { secondsPerStep, tokensPerSecond, peakRssMiB } = plain.ours;
     return { secondsPerStep, tokensPerSecond, peakRssMiB, ...(plain.peer ? { peer: plain.peer } : {}) };
+  }
+
+  /**
+   * Time a token as tokens grow, of that at 128: in rows of 128, where attention grows with the tokens as all else does,
+   * and in one row, where what attention takes beyond that is the rest.
+   */
+  async #linearity(base: TrainRun): Promise<void> {
+    const perToken = async (batch: number, length: number) => {
+      const { ours } = await this.#alone(`lora-${batch}x${length}`, { ...base, batch, length, steps: 2 });
+      return ours.secondsPerStep / (batch * length);
+    };
+    const least = await perToken(1, SHORT);
+    for (const tokens of LENGTHS) {
+      const inRows = await perToken(tokens / SHORT, SHORT);
+      this.#report.ratio(`lora.time-a-token-at-${tokens / SHORT}x${SHORT}-of-1x${SHORT}`, inRows, least, 's');
+      const inOne = await perToken(1, tokens);
+      this.#report.ratio(`lora.time-a-token-at-1x${tokens}-of-1x${SHORT}`, inOne, least, 's');
+      // Everything but attention over a square of the length is the same in both.
+      this.#report.figure(`lora.share-of-long-attention-at-1x${tokens}`, Math.max(0, 1 - inRows / inOne), '');
+    }
   }
 
   /**
