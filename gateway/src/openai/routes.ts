@@ -1,3 +1,4 @@
+import { constants, type Http2ServerRequest } from 'node:http2';
 import type { DescMethod } from '@bufbuild/protobuf';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
@@ -123,16 +124,21 @@ async function serve(
     };
     const { status, body } = toOpenAiError(cause, log);
     if (writer(response).headersSent) writer(response).end();
-    else sendJson(response, status, body, { ...retryHeaders(cause), ...lastWords(request, cause) });
+    else sendJson(response, status, body, retryHeaders(cause));
+    if (cause instanceof BodyTooLarge) discardRest(request);
   } finally {
     span?.end();
     release();
   }
 }
 
-/** What is left of a body that is too large is not waited for. */
-function lastWords({ httpVersionMajor }: EdgeRequest, cause: unknown): Record<string, string> {
-  return cause instanceof BodyTooLarge && httpVersionMajor === 1 ? { connection: 'close' } : {};
+/**
+ * What is left of a body that is too large. HTTP/2 stops the stream behind the answer; on HTTP/1.1 closing at once
+ * could take the answer with it, so the rest is let run into nothing until the request's time is over.
+ */
+function discardRest(request: EdgeRequest): void {
+  if (request.httpVersionMajor === 1) request.resume();
+  else (request as Http2ServerRequest).stream.close(constants.NGHTTP2_NO_ERROR);
 }
 
 function traceHeaders(request: EdgeRequest): Record<string, string> {
