@@ -74,6 +74,11 @@ const CASES: Record<string, (n: number, k: number, m: number) => GradientCase> =
       },
     };
   },
+  'embedding, its table the head too': (n, k, m) => ({
+    shapes: [[m, k]],
+    ints: { ids: rows(n, m) },
+    build: (tape, [table], { ids }) => ops.linear(tape, ops.embedding(tape, table!, ids!), table!),
+  }),
   'embedding, rows repeated': (_, k, m) => ({
     shapes: [[m, k]],
     ints: { ids: rows(6, m) },

@@ -43,14 +43,19 @@ export function linear(tape: Tape, x: Tensor, weight: Tensor, bias?: Tensor, alp
 }
 
 /**
- * Rows of a table [V, K] by index [N]; equal indices add up in the gradient.
+ * Rows of a table [V, K] by index [N]; equal indices add up in the gradient. A table that is the head too has a gradient
+ * from there: the rows are added to it in place.
  */
 export function embedding(tape: Tape, table: Tensor, indices: Value): Tensor {
   const { graph } = tape;
   return tape.record(graph.node('Gather', [table, indices], { axis: { int: 0 } }), [table], (dy) => {
-    const zeros = graph.node('ConstantOfShape', [graph.node('Shape', [table])]);
     const rows = graph.node('Unsqueeze', [indices, graph.ints([1])]);
-    return [graph.node('ScatterND', [zeros, rows, dy], { reduction: 'add' })];
+    return [
+      (before) => {
+        const sum = before ?? graph.node('ConstantOfShape', [graph.node('Shape', [table])]);
+        return graph.node('ScatterND', [sum, rows, dy], { reduction: 'add' });
+      },
+    ];
   });
 }
 

@@ -5,8 +5,11 @@ export interface Tensor extends Value {
   readonly needsGrad: boolean;
 }
 
+/** A gradient, or what adds it to the sum of those that are there already: cheaper where it is mostly zeros. */
+export type GradientPart = Value | ((before: Value | undefined) => Value);
+
 /** Gradients of an operation's inputs from that of its output; undefined where an input needs none. */
-export type GradientRule = (dy: Value) => (Value | undefined)[];
+export type GradientRule = (dy: Value) => (GradientPart | undefined)[];
 
 interface Entry {
   inputs: readonly Tensor[];
@@ -106,7 +109,8 @@ export class Tape {
         const part = gradients[i];
         if (!input.needsGrad || !part) continue;
         const before = sums.get(input.name);
-        sums.set(input.name, before ? this.graph.node('Add', [before, part]) : part);
+        if (typeof part === 'function') sums.set(input.name, part(before));
+        else sums.set(input.name, before ? this.graph.node('Add', [before, part]) : part);
       }
     }
     return wanted.map(({ name }) => sums.get(name));
