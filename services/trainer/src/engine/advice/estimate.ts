@@ -1,6 +1,7 @@
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
 import { linearModules } from '@landfall/graph/models/transformer.ts';
 import { parameterCounts, type TrainableSpec } from '@landfall/graph/training/methods.ts';
+import { isLong } from '@landfall/graph/training/packed-attention.ts';
 
 /** What a run is planned with. */
 export interface RunPlan {
@@ -55,9 +56,11 @@ export function estimateRun(config: ModelConfig, plan: RunPlan): Estimate {
   // Values held for the backward pass, which reaches down to the lowest layer that trains.
   const depth = spec.method === 'frozen' ? spec.frozen.trainableLayers : layers;
   const again = plan.checkpointing || spec.method === 'qlora';
-  const layer =
-    tokens * (HIDDEN_COPIES * hiddenSize + INTERMEDIATE_COPIES * intermediateSize + heads * longest);
-  const held = again ? depth * tokens * hiddenSize + 2 * layer : depth * layer;
+  const layer = tokens * (HIDDEN_COPIES * hiddenSize + INTERMEDIATE_COPIES * intermediateSize);
+  const probabilities = tokens * heads * longest;
+  // Those of long rows are computed again, a part of a layer's at a time, with their gradients beside them.
+  const kept = (isLong(longest) ? Math.min(depth, 4) : depth) * probabilities;
+  const held = again ? depth * tokens * hiddenSize + 2 * (layer + probabilities) : depth * layer + kept;
   const headTrains = spec.method === 'full' || (spec.method === 'frozen' && spec.frozen.head);
   // Where the head trains all logits are kept, with their probabilities and gradients; about half of the tokens are
   // answers.
