@@ -89,6 +89,10 @@ test('a replica that has the adapter comes first, and one that can not be asked 
   const policy = new BalancingPolicy(generator());
   const [without, busy] = [candidate({}, false), candidate({ running: 12 })];
   expect(policy.choose([without, busy], SHORT, 0)).toBe(busy);
+  // To load it takes less than to wait for so many.
+  tell(busy.tally, { running: 16, queued: 40, queuedTokens: 4000n });
+  expect(policy.choose([without, busy], SHORT, 0)).toBe(without);
+  tell(busy.tally, { running: 12 });
   busy.tally.eject(0);
   expect(policy.choose([without, busy], SHORT, 1)).toBe(without);
   without.tally.update(create(EndpointSchema, { state: EndpointState.DRAINING }), 0);
@@ -156,4 +160,15 @@ test('a probe keeps nobody waiting where there is no other', () => {
   lone.tally.begin(1000, SHORT);
   expect(policy.choose([lone, other], SHORT, 1100)).toBe(other);
   expect(policy.choose([lone], SHORT, 1100)).toBe(lone);
+});
+
+test('of many replicas, the one that has the adapter or the beginning is found', () => {
+  const policy = new BalancingPolicy(generator());
+  const many = Array.from({ length: 40 }, () => candidate({}, false));
+  const loaded = candidate();
+  for (let i = 0; i < 20; i++) expect(policy.choose([...many, loaded], SHORT, 0)).toBe(loaded);
+  const ask: Ask = { promptTokens: 3000, outputTokens: 64, prefixKeys: [1n, 2n, 3n] };
+  const others = Array.from({ length: 40 }, () => candidate());
+  const has = candidate({ cachedPrefixes: [3n] });
+  for (let i = 0; i < 20; i++) expect(policy.choose([...others, has], ask, 0)).toBe(has);
 });

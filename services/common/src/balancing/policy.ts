@@ -12,6 +12,8 @@ export interface Candidate {
 
 /** Up to this many, all are looked at: measured with several callers and stale figures (`npm run bench -- balance`). */
 export const SCAN_UP_TO = 8;
+/** What a request waits for an adapter that its replica has yet to fetch and load, as a rule. */
+const ADAPTER_LOAD_MS = 2000;
 const CHECK_MS = 1000;
 /** One that has own requests and says nothing this long is passed by while others speak. */
 const SILENT_MS = 1000;
@@ -49,14 +51,23 @@ export class BalancingPolicy {
     // Where there is no other, a probe that takes long must not keep everybody waiting.
     const open = wellOrIdle.length > 0 ? wellOrIdle : answering;
     const speaking = open.filter(({ tally }) => tally.silentMs(nowMs) < SILENT_MS);
-    const some = speaking.length > 0 ? speaking : open;
+    const from = speaking.length > 0 ? speaking : open;
+    return this.#probe(from, ask, nowMs) ?? this.#best(from, ask);
+  }
+
+  #best<T extends Candidate>(from: readonly T[], ask: Ask): T | undefined {
     // Any replica of the base can answer for an adapter, but one that has to load it first answers later.
-    const loaded = some.filter((each) => each.adapterLoaded);
-    const from = loaded.length > 0 ? loaded : some;
-    const probe = this.#probe(from, ask, nowMs);
-    if (probe) return probe;
-    const pick = from.length <= this.#scanUpTo ? leastLoaded : lessLoadedOfTwo;
-    return pick(from, ({ tally }) => tally.cost(ask), this.#random);
+    const cost = ({ tally, adapterLoaded }: T) => tally.cost(ask) + (adapterLoaded ? 0 : ADAPTER_LOAD_MS);
+    if (from.length <= this.#scanUpTo) return leastLoaded(from, cost, this.#random);
+    // Few have the adapter, or the prompt's beginning, where there are many: two of all would seldom meet one.
+    const loaded = from.filter(({ adapterLoaded }) => adapterLoaded);
+    const cached = from.filter(({ tally }) => tally.caches(ask));
+    const best = [from, loaded, cached].map((some) => lessLoadedOfTwo(some, cost, this.#random));
+    return leastLoaded(
+      best.filter((each) => each !== undefined),
+      cost,
+      this.#random,
+    );
   }
 
   /** One that should be tried, since nothing else would show that it is well again; only with short requests. */

@@ -2,6 +2,7 @@ import { type Endpoint, EndpointState } from '@landfall/proto/landfall/balancer/
 import type { Load } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import { type Ask, expectedMs, isFull, UNKNOWN_ASK, type Unreported } from './cost.ts';
 import { PaceWindow } from './pace.ts';
+import { longestMatch } from './prefix-keys.ts';
 
 const FIRST_EJECTION_MS = 500;
 const LONGEST_EJECTION_MS = 30_000;
@@ -123,6 +124,11 @@ export class EndpointTally {
   /** Milliseconds that one more request would take here, in proportion to its weight. */
   cost(ask: Ask = UNKNOWN_ASK): number {
     return expectedMs(this.#load, this.#unreported(), ask) / this.#weight;
+  }
+
+  /** Whether it has a beginning of the prompt. */
+  caches({ prefixKeys }: Ask): boolean {
+    return longestMatch(prefixKeys, this.#load?.cachedPrefixes ?? []) >= 0;
   }
 
   begin(nowMs: number, { promptTokens }: Ask = UNKNOWN_ASK): Passage {
