@@ -161,6 +161,19 @@ describe('Scheduler', () => {
     expect(trace.step()).toBe('a[12:13]+ b[12:13]+ c[10:11]+ d[3:10]+ e[4:5]');
   });
 
+  test('what equal prompts that come together have in common is computed once', () => {
+    const trace = new Trace(64);
+    const prompt = Array.from({ length: 10 }, (_, i) => i);
+    trace.add(sequence('a', prompt), sequence('b', prompt), sequence('c', 3), sequence('d', [...prompt, 5]));
+    expect(trace.step()).toBe('a[0:10]+ c[0:3]+');
+    expect(trace.step()).toBe('a[10:11]+ c[3:4]+ b[8:10]+ d[8:11]+');
+    // Whoever waited for one that has gone computes it for itself.
+    const [e, f] = ['e', 'f'].map((id) => sequence(id, [9, 9, 9, 9, 9]));
+    trace.add(e!, f!);
+    trace.scheduler.remove(e!);
+    expect(trace.step()).toMatch(/ f\[0:5\]\+$/);
+  });
+
   test('the last token of a prompt is computed also where all of it is in the pool', () => {
     const trace = new Trace(64);
     const prompt = Array.from({ length: 8 }, (_, i) => i);

@@ -135,10 +135,14 @@ export class Scheduler {
   /** Gives places to those who wait, in their order, as long as there is budget, and room for all that they have. */
   #admit(budget: number, rows: readonly PlannedRow[], preempted: Preempted[]): PlannedRow[] {
     const admitted: PlannedRow[] = [];
-    // Whoever lost a place in this very step would only take it back.
+    // Whoever lost a place in this very step would only take it back; those who had better wait are added to them.
     const lost = new Set(preempted.map(({ sequence }) => sequence));
     for (let left = budget; left > 0; ) {
       const next = this.#queue.next(lost);
+      if (next && this.#comesSoon(next)) {
+        lost.add(next);
+        continue;
+      }
       if (!next || !this.#place(next, rows, preempted)) break;
       for (const { sequence } of preempted) lost.add(sequence);
       const row = promptRow(next, left);
@@ -146,6 +150,13 @@ export class Scheduler {
       left -= row.tokens.length;
     }
     return admitted;
+  }
+
+  /** Whether what comes next of a sequence's prompt is being computed for another one: it is shared when it is there. */
+  #comesSoon({ hashes }: Sequence): boolean {
+    const missing = hashes[this.#blocks.known(hashes)];
+    if (missing === undefined) return false;
+    return this.#running.some((other) => !other.pastPrompt && other.hashes.includes(missing));
   }
 
   /** A place in the batch and blocks for a sequence, taken from a lower priority where there are none. */
