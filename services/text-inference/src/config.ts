@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ConfigError, choiceVar, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
 import { readServiceConfig, type ServiceConfig } from '@landfall/common/config/service-config.ts';
+import { SERVING_PRECISIONS, type ServingPrecision } from '@landfall/graph/serving/packed-weights.ts';
 import { type BackendConfig, readBackendConfig } from './backends/backend-config.ts';
 import { InvalidRefError, type ModelRef, parseModelRef } from './model/ref.ts';
 
@@ -32,7 +33,7 @@ export interface TextConfig extends ServiceConfig {
   /** Prompt tokens of one step beside requests that do. */
   maxChunkTokens: number;
   /** How the weights of linear layers are kept. */
-  precision: 'float32' | 'int8' | 'int4';
+  precision: ServingPrecision;
   /** Inputs that share a scale with int4. */
   int4Block: number;
   /** Blocks of the key/value pool; undefined takes a default. */
@@ -73,7 +74,7 @@ export function readTextConfig(env: Env): TextConfig {
     maxQueueTokens: integerVar(env, 'LANDFALL_TEXT_MAX_QUEUE_TOKENS', 131_072, 1, 1_000_000_000),
     maxPrefillTokens: integerVar(env, 'LANDFALL_TEXT_MAX_PREFILL_TOKENS', 512, 16, 1_000_000),
     maxChunkTokens: integerVar(env, 'LANDFALL_TEXT_MAX_CHUNK_TOKENS', 128, 16, 1_000_000),
-    precision: choiceVar(env, 'LANDFALL_TEXT_QUANTIZATION', 'float32', ['float32', 'int8', 'int4']),
+    precision: choiceVar(env, 'LANDFALL_TEXT_QUANTIZATION', 'float32', SERVING_PRECISIONS),
     int4Block: Number(choiceVar(env, 'LANDFALL_TEXT_INT4_BLOCK', '64', ['16', '32', '64', '128', '256'])),
     blocks: blocks === 0 ? undefined : blocks,
     blockSize: 16,

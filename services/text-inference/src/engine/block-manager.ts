@@ -52,6 +52,11 @@ export class BlockManager {
     return true;
   }
 
+  /** Blocks of `table` that nobody else uses: giving it back frees them. */
+  ownedBy(table: readonly number[]): number {
+    return table.filter((block) => this.#users.get(block) === 1).length;
+  }
+
   /** How many of the blocks with these hashes, from the first on, are there. */
   known(hashes: readonly string[]): number {
     const missing = hashes.findIndex((hash) => !this.#byHash.has(hash));

@@ -1,9 +1,7 @@
 /** The runner that computes: a checkpoint as an ONNX graph over a block pool, adapters mixed by row. */
 
-import { createHash } from 'node:crypto';
-import { statSync } from 'node:fs';
 import path from 'node:path';
-import { type Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import { openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
 import { type Adapter, readAdapter } from '@landfall/graph/checkpoint/peft.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
@@ -22,7 +20,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   const checkpoint = openCheckpoint(options.folder);
   const { config } = checkpoint;
   const { threads, blockSize, adapterSlots, precision, int4Block } = options;
-  const cacheFolder = path.join(options.cacheFolder, 'weights', fingerprint(checkpoint));
+  const cacheFolder = path.join(options.cacheFolder, 'weights');
   const blocks = options.blocks ?? defaultBlocks(config, options, process.availableMemory());
   const decoder = await CachedDecoder.create(checkpoint, {
     threads,
@@ -44,16 +42,6 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     clearAdapter: (slot) => decoder.setAdapter(slot, undefined),
     release: () => decoder.release(),
   };
-}
-
-/** Tells the weights' files from others that stood at the same place before. */
-function fingerprint({ tensors }: Checkpoint): string {
-  const hash = createHash('sha256');
-  for (const file of new Set([...tensors.values()].map((tensor) => tensor.file))) {
-    const { size, mtimeMs } = statSync(file);
-    hash.update(`${file} ${size} ${mtimeMs}\n`);
-  }
-  return hash.digest('hex').slice(0, 32);
 }
 
 function openAdapter(folder: string, config: ModelConfig): Adapter {

@@ -3,6 +3,8 @@
  * runner turns that into one `session.run` and hands back logits.
  */
 
+import type { ServingPrecision } from '@landfall/graph/serving/packed-weights.ts';
+
 export interface StepRow {
   /** New tokens of one sequence [n], n >= 1. */
   tokens: number[];
@@ -79,7 +81,7 @@ export interface RunnerOptions {
   /** Adapters that fit beside the base. */
   adapterSlots: number;
   /** How weights are kept: float32 where nothing is said. */
-  precision?: 'float32' | 'int8' | 'int4' | undefined;
+  precision?: ServingPrecision | undefined;
   /** Inputs that share a scale with int4 (32). */
   int4Block?: number | undefined;
 }

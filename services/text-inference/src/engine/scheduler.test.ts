@@ -99,10 +99,10 @@ describe('Scheduler', () => {
     expect(trace.step()).toBe('a[4:5]+ b[4:5]+');
     for (let i = 5; i < 8; i++) expect(trace.step()).toBe(`a[${i}:${i + 1}]+ b[${i}:${i + 1}]+`);
     expect(trace.step()).toBe('a[8:9]+ -b');
-    // The prompt is still in the pool; b has nine tokens, and one free block is not enough for the rest of them.
+    // b has nine tokens, and one free block is not enough for them.
     expect(trace.step()).toBe('a[9:10]+');
     trace.scheduler.remove(a);
-    expect(trace.step()).toBe('b[3:4]'.replace('3:4', '0:4'));
+    expect(trace.step()).toBe('b[0:4]');
     expect(trace.step()).toBe('b[8:9]+');
     expect(b.output).toHaveLength(6);
     trace.scheduler.remove(b);
@@ -120,13 +120,25 @@ describe('Scheduler', () => {
     trace.add(a);
     expect(trace.step()).toBe('a[0:2]+');
     trace.add(b, c, d);
-    // a keeps its place for the step that it is planned for.
-    expect(trace.step()).toBe('a[2:3]+ d[0:2]+');
-    expect(trace.step()).toBe('a[3:4]+ d[2:3]+');
+    expect(trace.step()).toBe('d[0:2]+ b[0:2]+ -a');
+    expect(trace.step()).toBe('d[2:3]+ b[2:3]+');
     trace.scheduler.remove(d);
-    expect(trace.step()).toBe('a[4:5]+ b[0:2]+');
+    expect(trace.step()).toBe('b[3:4]+ c[0:2]+');
+    trace.scheduler.remove(b);
+    // What it had chosen before is known: only its prompt is computed again.
+    expect(trace.step()).toBe('c[2:3]+ a[0:2]');
+    expect(trace.step()).toBe('c[3:4]+ a[2:3]+');
+  });
+
+  test('nobody loses a place for one that would find no room all the same', () => {
+    const trace = new Trace(6, { maxBatch: 4, maxPrefillTokens: 32 });
+    const [a, b] = [sequence('a', 8, { priority: 1 }), sequence('b', 4, { priority: -1 })];
+    trace.add(a, b);
+    expect(trace.step()).toBe('a[0:8]+ b[0:4]+');
+    trace.add(sequence('c', 20, { priority: 1 }));
+    expect(trace.step()).toBe('a[8:9]+ b[4:5]+');
     trace.scheduler.remove(a);
-    expect(trace.step()).toBe('b[2:3]+ c[0:2]+');
+    expect(trace.step()).toBe('c[0:20]+ -b');
   });
 
   test('clients share fairly: the one that was served least comes next, whoever has more requests', () => {

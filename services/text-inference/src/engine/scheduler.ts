@@ -80,10 +80,11 @@ export class Scheduler {
   /** Who takes part in the next step and with which tokens, with room in the pool; undefined for nothing to do. */
   plan(): StepPlan | undefined {
     const preempted: Preempted[] = [];
+    this.#promote(preempted);
     const decoding = this.#decode(preempted);
     const prompts = this.#continuePrompts(this.#budget(decoding.length));
     const rows = [...decoding, ...prompts.rows];
-    rows.push(...this.#admit(prompts.left, rows, preempted));
+    rows.push(...this.#admit(prompts.left, preempted));
     for (const { sequence, tokens, own, guesses } of rows)
       this.#queue.serve(sequence, own ? 0 : tokens.length, own ? tokens.length - guesses : 0);
     return rows.length > 0 ? { rows, preempted } : undefined;
@@ -92,6 +93,31 @@ export class Scheduler {
   #budget(decoding: number): number {
     const { maxPrefillTokens, maxChunkTokens } = this.#limits;
     return decoding > 0 ? Math.min(maxChunkTokens, maxPrefillTokens) : maxPrefillTokens;
+  }
+
+  /** Gives those who wait the places of running ones of a lower priority, the lowest and youngest first. */
+  #promote(preempted: Preempted[]): void {
+    for (;;) {
+      const next = this.#queue.next(new Set());
+      if (!next || this.#comesSoon(next)) return;
+      const lower = (s: Sequence) => s.request.priority < next.request.priority;
+      if (!this.#wouldHavePlace(next, this.#running.filter(lower))) return;
+      while (!this.#hasPlace(next)) {
+        const victim = this.#victim(lower);
+        // Blocks that it was to share with the last of them are its own to find now.
+        if (!victim) return;
+        this.#preempt(victim, preempted);
+      }
+      this.#begin(next);
+    }
+  }
+
+  /** Whether there would be a place for a sequence without some that run: nobody loses one in vain. */
+  #wouldHavePlace(sequence: Sequence, without: readonly Sequence[]): boolean {
+    if (without.length === 0) return false;
+    // What they share with others is not freed, so only what is their own counts.
+    const freed = without.reduce((sum, s) => sum + this.#blocks.ownedBy(s.blockTable), 0);
+    return this.#needed(sequence) + this.#running.length - without.length <= this.#blocks.free + freed;
   }
 
   /** The next token of every sequence that is past its prompt, the oldest first. */
@@ -112,7 +138,7 @@ export class Scheduler {
     return rows.filter(({ sequence }) => this.#running.includes(sequence));
   }
 
-  /** Guesses cost room and time, so they are made where blocks are there and the batch is small enough to gain. */
+  /** Guesses are made only where blocks are free for them. */
   #guesses(sequence: Sequence): number[] {
     const { promptLookup = 0, maxTokens } = sequence.request;
     const most = Math.min(promptLookup, maxTokens - sequence.output.length - 1);
@@ -133,7 +159,7 @@ export class Scheduler {
   }
 
   /** Gives places to those who wait, in their order, as long as there is budget, and room for all that they have. */
-  #admit(budget: number, rows: readonly PlannedRow[], preempted: Preempted[]): PlannedRow[] {
+  #admit(budget: number, preempted: readonly Preempted[]): PlannedRow[] {
     const admitted: PlannedRow[] = [];
     // Whoever lost a place in this very step would only take it back; those who had better wait are added to them.
     const lost = new Set(preempted.map(({ sequence }) => sequence));
@@ -143,8 +169,8 @@ export class Scheduler {
         lost.add(next);
         continue;
       }
-      if (!next || !this.#place(next, rows, preempted)) break;
-      for (const { sequence } of preempted) lost.add(sequence);
+      if (!next || !this.#hasPlace(next)) break;
+      this.#begin(next);
       const row = promptRow(next, left);
       admitted.push(row);
       left -= row.tokens.length;
@@ -159,34 +185,35 @@ export class Scheduler {
     return this.#running.some((other) => !other.pastPrompt && other.hashes.includes(missing));
   }
 
-  /** A place in the batch and blocks for a sequence, taken from a lower priority where there are none. */
-  #place(next: Sequence, rows: readonly PlannedRow[], preempted: Preempted[]): boolean {
-    const planned = new Set(rows.map(({ sequence }) => sequence));
-    for (;;) {
-      if (this.#running.length < this.#limits.maxBatch && this.#begin(next)) return true;
-      // One that takes part in this step keeps its place for it.
-      const victim = this.#victim((s) => s.request.priority < next.request.priority && !planned.has(s));
-      if (!victim) return false;
-      this.#preempt(victim, preempted);
-    }
+  /** Blocks of a sequence's prompt that it can share. */
+  #shared({ hashes, prefix }: Sequence): number {
+    const known = this.#blocks.known(hashes);
+    // Virtual tokens are put into a sequence's first blocks where it begins: they are shared whole or not at all.
+    return known * this.#blocks.blockSize > prefix ? known : 0;
+  }
+
+  /** Free blocks that a sequence takes when it begins, those included that nobody uses now but hold its prompt. */
+  #needed(sequence: Sequence): number {
+    const shared = this.#shared(sequence);
+    const { hashes, length } = sequence;
+    return this.#blocks.blocksFor(length) - shared + this.#blocks.idle(hashes, shared);
+  }
+
+  /** Whether there is a place in the batch, and blocks for all that the sequence has. */
+  #hasPlace(sequence: Sequence): boolean {
+    // Each running sequence may want a block at the next step: joining must not throw one of them out.
+    const spare = this.#running.length;
+    return spare < this.#limits.maxBatch && this.#needed(sequence) + spare <= this.#blocks.free;
   }
 
   /** Shares what is in the pool of the sequence's prompt, and takes blocks for the rest of what it has. */
-  #begin(sequence: Sequence): boolean {
-    const { hashes, blockTable, length, prefix } = sequence;
-    const known = this.#blocks.known(hashes);
-    // Virtual tokens are put into a sequence's first blocks where it begins: they are shared whole or not at all.
-    const shared = known * this.#blocks.blockSize > prefix ? known : 0;
-    const needed = this.#blocks.blocksFor(length) - shared + this.#blocks.idle(hashes, shared);
-    // Each running sequence may want a block at the next step: joining must not throw one of them out.
-    const spare = this.#running.length;
-    if (needed + spare > this.#blocks.free && (spare > 0 || needed > this.#blocks.free)) return false;
-    this.#blocks.share(blockTable, hashes, shared);
-    this.#blocks.grow(blockTable, length);
-    sequence.begin(Math.max(prefix, shared * this.#blocks.blockSize));
+  #begin(sequence: Sequence): void {
+    const shared = this.#shared(sequence);
+    this.#blocks.share(sequence.blockTable, sequence.hashes, shared);
+    this.#blocks.grow(sequence.blockTable, sequence.length);
+    sequence.begin(Math.max(sequence.prefix, shared * this.#blocks.blockSize));
     this.#queue.take(sequence);
     this.#running.push(sequence);
-    return true;
   }
 
   /** Blocks for a running sequence; false when it has lost its own place for want of them. */

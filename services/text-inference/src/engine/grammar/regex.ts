@@ -105,7 +105,8 @@ class RegexParser {
     if (!bounds) return item;
     // Lazy or greedy, the language is the same.
     this.#take('?');
-    if (this.#quantifier()) this.#fail('a repetition of a repetition');
+    if (this.#quantifier() || (isEndless(bounds) && item.kind === 'repeat' && isEndless(item)))
+      this.#fail('a repetition of a repetition');
     return { kind: 'repeat', item, ...bounds };
   }
 
@@ -207,3 +208,6 @@ class RegexParser {
     return negated ? complement(set) : set;
   }
 }
+
+/** One endless repetition says all that two in one another do; those who write two mean harm, or something else. */
+const isEndless = ({ max }: { max: number }) => max === Number.POSITIVE_INFINITY;
