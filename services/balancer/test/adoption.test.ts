@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { DeploymentState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import { DeploymentState, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readConfig } from '../src/config.ts';
 import type { ReplicaRow } from '../src/db/entities.ts';
@@ -42,7 +42,9 @@ test('a killed balancer leaves its replicas to the next, which adopts those that
   expect(pidsOf(adopted)).toEqual(expect.arrayContaining([pids[0], pids[2]]));
   const healed = await until(async () => {
     const now = await get(second, 'qa');
-    return now.state === DeploymentState.READY && now.endpoints.length === 3 && now;
+    // The state that the first balancer left says READY until this one has written its own.
+    const answer = now.endpoints.every(({ state }) => state === EndpointState.READY);
+    return now.state === DeploymentState.READY && now.endpoints.length === 3 && answer && now;
   });
   const after = pidsOf(healed);
   expect(after).toEqual(expect.arrayContaining([pids[0], pids[2]]));

@@ -33,6 +33,13 @@ const settled = (name: string) =>
     return now.state === DeploymentState.READY && now;
   });
 
+/** Stops a deployment and waits for its replicas to be gone, so that the next test finds none on its way out. */
+async function end(name: string): Promise<void> {
+  const pids = (await get(name)).endpoints.map(({ pid }) => Number(pid));
+  await balancer.client.stopDeployment({ name });
+  await until(() => !pids.some(isAlive));
+}
+
 test('replicas go up and down under load, and no call fails', async (t) => {
   if (!mesh) return t.skip();
   await balancer.client.deploy({ name: 'scaled', model: BASE, replicas: 1, waitReady: true });
@@ -47,7 +54,7 @@ test('replicas go up and down under load, and no call fails', async (t) => {
   await stop();
   console.log(`up to 3 replicas and down to 1 under load: ${models.length} calls, ${failures.length} failed`);
   expect(failures).toEqual([]);
-  await balancer.client.stopDeployment({ name: 'scaled' });
+  await end('scaled');
 });
 
 test('a new adapter of the same base takes over without a start, and the old one is dropped', async (t) => {
@@ -66,7 +73,7 @@ test('a new adapter of the same base takes over without a start, and the old one
   await stop();
   expect(failures).toEqual([]);
   expect([...new Set(models)]).toEqual([ADAPTER, ADAPTER_2]);
-  await balancer.client.stopDeployment({ name: 'tuned' });
+  await end('tuned');
 });
 
 test('a model of another base takes over when its replicas answer; the old ones serve until then', async (t) => {
@@ -86,7 +93,7 @@ test('a model of another base takes over when its replicas answer; the old ones 
   await stop();
   expect(failures).toEqual([]);
   expect([...new Set(models)]).toEqual([BASE, OTHER_BASE]);
-  await balancer.client.stopDeployment({ name: 'moved' });
+  await end('moved');
 });
 
 test('a watcher sees whole lists with growing revisions, at most four a second, and the end of its deployment', async (t) => {

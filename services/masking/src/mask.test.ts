@@ -88,6 +88,9 @@ describe('masking of personal data', () => {
     ['血压 140/90 mmHg,年龄 45,剂量 0.5-1 g', []],
     ['13812345678', ['phone']],
     ['从 192.168.10.254 登录,端口 8080', ['ip_address']],
+    // Card and first octet together are nineteen digits that pass the check digit.
+    ['患者4030467273967049(158.0.0.0', ['card', 'ip_address']],
+    ['4030467273967049 158.0.0.0', ['card', 'ip_address']],
     [
       '地址 2001:db8::ff00:42:8329。又 ::ffff:10.0.0.1, fe80::1%eth0',
       ['ip_address', 'ip_address', 'ip_address'],

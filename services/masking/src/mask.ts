@@ -55,10 +55,13 @@ export function findPersonalData(
     for (const { start, end } of spans) found.push({ type, start, end });
   };
   if (wanted.has('email')) add('email', findEmails(narrow));
-  if (wanted.has('ip_address')) add('ip_address', findIpAddresses(narrow));
+  const addresses = wanted.has('ip_address') ? [...findIpAddresses(narrow)] : [];
+  add('ip_address', addresses);
   if (wanted.has('passport')) add('passport', findPassports(narrow));
   if (wanted.has('id_number') || wanted.has('card') || wanted.has('phone')) {
-    for (const number of findNumbers(narrow)) if (wanted.has(number.type)) found.push(number);
+    // An address that stands behind a number is no part of it, even where the two together pass a check digit.
+    const others = blanked(narrow, addresses);
+    for (const number of findNumbers(others)) if (wanted.has(number.type)) found.push(number);
   }
   return withoutOverlaps(found);
 }
@@ -66,6 +69,17 @@ export function findPersonalData(
 /** Whether a text has personal data of any type, those without a check digit too: for what must not leave at all. */
 export function holdsPersonalData(text: string): boolean {
   return findPersonalData(text, PERSONAL_DATA_TYPES).length > 0;
+}
+
+/** Blanks in the place of spans, in order. */
+function blanked(text: string, spans: readonly Span[]): string {
+  let result = '';
+  let end = 0;
+  for (const span of [...spans].sort((a, b) => a.start - b.start)) {
+    result += text.slice(end, span.start) + ' '.repeat(span.end - span.start);
+    end = span.end;
+  }
+  return result + text.slice(end);
 }
 
 /** Of what overlaps, what starts first stays; of those that start together, the longest. */
