@@ -20,8 +20,13 @@ export function malformedDatasets(draw: Draw): Malformed[] {
     ...(registry ? { registry } : {}),
   });
   /** Good lines with one that is not, somewhere; the errors name its number. */
-  const oneRow = (what: string, line: Buffer | string, code: string, problem?: RegExp) => {
-    const row = draw.between(1, 9);
+  const oneRow = (
+    what: string,
+    line: Buffer | string,
+    code: string,
+    problem?: RegExp,
+    row = draw.between(1, 9),
+  ) => {
     const lines = Array.from({ length: 9 }, (_, i) => Buffer.from(`${i + 1 === row ? '' : good(i)}\n`));
     lines[row - 1] = Buffer.concat([Buffer.from(line), Buffer.from('\n')]);
     const engine = new RegExp(`\\b1 ${code} \\(row ${row}\\)`);
@@ -37,7 +42,9 @@ export function malformedDatasets(draw: Draw): Malformed[] {
     oneRow('two objects', `${whole}${whole}`, 'malformed_json', /not JSON/),
     oneRow('single quotes', "{'question': 'a', 'answer': 'b'}", 'malformed_json', /not JSON/),
     oneRow('NaN', '{"question": NaN, "answer": "b"}', 'malformed_json', /not JSON/),
-    oneRow('a list', '["问", "答"]', 'malformed_json', /not an object/),
+    oneRow('a list', '["问", "答"]', 'malformed_json', /not an object/, draw.between(2, 9)),
+    // A file that begins with `[` could be taken for one array.
+    oneRow('a list', '["问", "答"]', 'malformed_json', /not an object/, 1),
     oneRow('a number', String(draw.between(0, 1e9)), 'malformed_json', /not an object/),
     oneRow('lists 200,000 deep', '['.repeat(200_000), 'malformed_json', /not JSON/),
     oneRow(

@@ -4,10 +4,11 @@ import { checkRows, isOnlyDuplicates } from './check.ts';
 import { readRows } from './rows.ts';
 
 const bytes = (text: string) => [new TextEncoder().encode(text)];
+const file = (text: string, jsonLines = false) => ({ chunks: bytes(text), jsonLines });
 const row = (question: string, answer: string) => JSON.stringify({ question, answer });
 
 async function codes(chunks: Uint8Array[], maxRowBytes?: number) {
-  const checked = await checkRows([chunks], maxRowBytes ? { maxRowBytes } : {});
+  const checked = await checkRows([{ chunks, jsonLines: false }], maxRowBytes ? { maxRowBytes } : {});
   const issues = checked.report.issues.map((issue) => `${issue.row} ${issue.code}`);
   return { ...checked, issues, rows: checked.examples.map((example) => example.row) };
 }
@@ -88,14 +89,21 @@ describe('checkRows', () => {
     expect((await codes(bytes(`[${row('a', 'b')},]`))).issues).toEqual(['2 malformed_json']);
   });
 
+  it('takes no first line that is a list for an array where the name says lines', async () => {
+    const text = `["甲?","乙。"]\n${row('c', 'd')}`;
+    const got = await checkRows([file(text, true)]);
+    expect(got.report.issues).toMatchObject([{ row: 1, code: 'malformed_json' }]);
+    expect(got.examples.map((example) => example.row)).toEqual([2]);
+  });
+
   it('knows data that only repeats itself', async () => {
-    const same = await checkRows([bytes(new Array(9).fill(row('a', 'b')).join('\n'))]);
+    const same = await checkRows([file(new Array(9).fill(row('a', 'b')).join('\n'))]);
     expect(isOnlyDuplicates(same)).toBe(true);
-    expect(isOnlyDuplicates(await checkRows([bytes(row('a', 'b'))]))).toBe(false);
+    expect(isOnlyDuplicates(await checkRows([file(row('a', 'b'))]))).toBe(false);
   });
 
   it('numbers rows over several files', async () => {
-    const got = await checkRows([bytes(`${row('a', 'b')}\n\n${row('c', 'd')}`), bytes(row('e', ' '))]);
+    const got = await checkRows([file(`${row('a', 'b')}\n\n${row('c', 'd')}`), file(row('e', ' '))]);
     expect(got.examples.map((example) => example.row)).toEqual([1, 3]);
     expect(got.report.issues).toMatchObject([{ row: 4, code: 'empty_answer' }]);
   });
@@ -109,7 +117,7 @@ describe('checkRows', () => {
     );
     const collect = async (chunks: Uint8Array[]) => {
       const all: unknown[] = [];
-      for await (const raw of readRows(chunks, 100)) all.push(raw);
+      for await (const raw of readRows({ chunks, jsonLines: false }, 100)) all.push(raw);
       return all;
     };
     const whole = await collect([content]);

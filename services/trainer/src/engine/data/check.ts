@@ -1,9 +1,6 @@
 import { type Example, keyOf, parseExample } from './example.ts';
 import { IssueReport } from './issues.ts';
-import { readRows } from './rows.ts';
-
-/** A file's bytes as they come. */
-export type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+import { type DataFile, readRows } from './rows.ts';
 
 export type { Example } from './example.ts';
 
@@ -29,9 +26,9 @@ const MAX_ROW_BYTES = 1024 * 1024;
 /**
  * Reads and checks rows of `question` and `answer`, or of `messages`, into memory.
  *
- * @param files the data files' bytes; rows are numbered over all of them
+ * @param files the data files; rows are numbered over all of them
  */
-export async function checkRows(files: Iterable<Chunks>, options: CheckOptions = {}): Promise<CheckedRows> {
+export async function checkRows(files: Iterable<DataFile>, options: CheckOptions = {}): Promise<CheckedRows> {
   const report = new IssueReport();
   const examples: Example[] = [];
   const seen = new Map<string, number>();
@@ -59,14 +56,14 @@ export async function checkRows(files: Iterable<Chunks>, options: CheckOptions =
  * @returns undefined for a row that can't be used, which is reported
  */
 export async function* readExamples(
-  files: Iterable<Chunks>,
+  files: Iterable<DataFile>,
   report: IssueReport,
   maxRowBytes = MAX_ROW_BYTES,
 ): AsyncGenerator<Example | undefined> {
   let before = 0;
-  for (const chunks of files) {
+  for (const file of files) {
     let last = 0;
-    for await (const raw of readRows(chunks, maxRowBytes)) {
+    for await (const raw of readRows(file, maxRowBytes)) {
       last = raw.row;
       const row = before + raw.row;
       if ('code' in raw) {

@@ -1,9 +1,11 @@
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { type CheckedRows, type Chunks, checkRows } from './check.ts';
+import { type CheckedRows, checkRows } from './check.ts';
+import type { DataFile } from './rows.ts';
 
 const ROWS = /\.jsonl?$/i;
+const JSON_LINES = /\.jsonl$/i;
 /** Descriptions of a data set, as hubs keep them beside the rows. */
 const METADATA = new Set([
   'dataset_infos.json',
@@ -22,11 +24,14 @@ export async function checkFolder(folder: string, removeDuplicates = true): Prom
   return checkRows(await openRows(folder), { removeDuplicates });
 }
 
-/** The bytes of a data set's `.json` and `.jsonl` files, in order of path; each is opened when its turn comes. */
-export async function openRows(folder: string): Promise<Iterable<Chunks>> {
+/** A data set's `.json` and `.jsonl` files, in order of path; each is opened when its turn comes. */
+export async function openRows(folder: string): Promise<Iterable<DataFile>> {
   const files = await rowFiles(folder);
   return (function* () {
-    for (const file of files) yield createReadStream(file, { highWaterMark: 256 * 1024 });
+    for (const file of files) {
+      const chunks = createReadStream(file, { highWaterMark: 256 * 1024 });
+      yield { chunks, jsonLines: JSON_LINES.test(file) };
+    }
   })();
 }
 

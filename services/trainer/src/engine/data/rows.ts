@@ -11,14 +11,22 @@ const BLANKS = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const OPENING = new Set([0x5b, 0x7b]);
 const CLOSING = new Set([0x5d, 0x7d]);
 
+/** A data file's bytes as they come. */
+export interface DataFile {
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** Whether its name says that each line is a row. */
+  jsonLines: boolean;
+}
+
 /**
- * Rows of a data file. An array when the first character is `[`, lines otherwise (many `.json` files hold lines).
- * Row numbers are from 1: elements of the array, or lines, blank ones counted but not yielded.
+ * Rows of a data file. Without `jsonLines` it is an array when its first character is `[`, lines otherwise (many
+ * `.json` files hold lines). Row numbers are from 1: elements of the array, or lines, blank ones counted but not
+ * yielded.
  *
  * @param maxRowBytes a longer row is dropped and reported
  */
 export async function* readRows(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  { chunks, jsonLines }: DataFile,
   maxRowBytes: number,
 ): AsyncGenerator<RawRow> {
   let cutter: Cutter | undefined;
@@ -29,7 +37,7 @@ export async function* readRows(
       head = head.length > 0 ? Buffer.concat([head, chunk]) : chunk;
       const start = contentStart(head);
       if (start >= head.length) continue;
-      const array = head[start] === OPEN_ARRAY;
+      const array = !jsonLines && head[start] === OPEN_ARRAY;
       cutter = array ? new ArrayCutter(maxRowBytes) : new LineCutter(maxRowBytes);
       // Blank lines at the beginning are lines too; only a byte order mark is no content.
       bytes = array ? head.subarray(start + 1) : head.subarray(hasByteOrderMark(head) ? 3 : 0);
