@@ -2,7 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { randomOf } from '../src/engine/random.ts';
+import { randomOf } from '@landfall/metrics/random.ts';
 
 /** The shape of the tiny model. */
 export const TINY = {

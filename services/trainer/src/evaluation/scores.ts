@@ -1,7 +1,7 @@
-import { type BleuStatistics, bleuOf, bleuSignature, bleuStatistics } from '../engine/metrics/bleu.ts';
-import type { MetricOverRows } from '../engine/metrics/bootstrap.ts';
-import { chrfOf, chrfStatistics, type OrderCounts } from '../engine/metrics/chrf.ts';
-import { distinct, rougeL } from '../engine/metrics/rouge.ts';
+import { type BleuStatistics, bleuOf, bleuSignature, bleuStatistics } from '@landfall/metrics/bleu.ts';
+import type { MetricOverRows } from '@landfall/metrics/bootstrap.ts';
+import { chrfOf, chrfStatistics, type OrderCounts } from '@landfall/metrics/chrf.ts';
+import { distinct, rougeL } from '@landfall/metrics/rouge.ts';
 
 /** A row with a model's answer to it, and what was measured of it. */
 export interface AnsweredRow {

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
+import { pairedBootstrap } from '@landfall/metrics/bootstrap.ts';
 import {
   CompareVersionsRequestSchema,
   CompareVersionsResponseSchema,
@@ -7,7 +8,6 @@ import {
 } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import type { Route } from '../context.ts';
 import { answerOnce, knownAnswer } from '../domain/answer-once.ts';
-import { pairedBootstrap } from '../engine/metrics/bootstrap.ts';
 import { measureVersion } from '../evaluation/measure.ts';
 import { LOWER_IS_BETTER, metricsOverRows } from '../evaluation/scores.ts';
 

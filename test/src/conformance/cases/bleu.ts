@@ -1,12 +1,7 @@
 import { readFileSync } from 'node:fs';
-import {
-  type BleuOptions,
-  corpusBleu,
-  type Smoothing,
-  sentenceBleu,
-} from '@landfall/trainer/engine/metrics/bleu.ts';
-import { corpusChrf, sentenceChrf } from '@landfall/trainer/engine/metrics/chrf.ts';
-import { TOKENIZERS, type TokenizerName } from '@landfall/trainer/engine/metrics/tokenizers.ts';
+import { type BleuOptions, corpusBleu, type Smoothing, sentenceBleu } from '@landfall/metrics/bleu.ts';
+import { corpusChrf, sentenceChrf } from '@landfall/metrics/chrf.ts';
+import { TOKENIZERS, type TokenizerName } from '@landfall/metrics/tokenizers.ts';
 import { Differences, type Outcome, UnsupportedCase } from '../outcome.ts';
 
 interface Entry {

@@ -1,5 +1,5 @@
+import { randomOf } from '@landfall/metrics/random.ts';
 import { describe, expect, it } from 'vitest';
-import { randomOf } from '../random.ts';
 import { checkRows, isOnlyDuplicates } from './check.ts';
 import { readRows } from './rows.ts';
 

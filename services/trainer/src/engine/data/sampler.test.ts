@@ -1,5 +1,5 @@
+import { permutation, randomOf } from '@landfall/metrics/random.ts';
 import { describe, expect, it } from 'vitest';
-import { permutation, randomOf } from '../random.ts';
 import { batchesOfStep, epochAt, type Plan, stepsPerEpoch, templateOf, totalSteps } from './sampler.ts';
 
 const plan: Plan = { rows: 23, epochs: 3, batchSize: 4, gradientAccumulationSteps: 4, seed: 2n ** 63n + 5n };

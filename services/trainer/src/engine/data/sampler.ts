@@ -1,4 +1,4 @@
-import { permutation, randomOf } from '../random.ts';
+import { permutation, randomOf } from '@landfall/metrics/random.ts';
 
 // Which rows a micro-batch holds is a function of the run's seed and the micro-batch's number, so a run that is
 // resumed at any step goes on with the same rows, and no sampler state is kept.

@@ -1,5 +1,5 @@
+import { randomOf } from '@landfall/metrics/random.ts';
 import { describe, expect, it } from 'vitest';
-import { randomOf } from '../random.ts';
 import { NearDuplicates, sketchOf } from './near-duplicates.ts';
 import { jaccard, normalise, shinglesOf } from './shingles.ts';
 

@@ -1,5 +1,5 @@
+import { randomOf } from '@landfall/metrics/random.ts';
 import { describe, expect, it } from 'vitest';
-import { randomOf } from '../random.ts';
 import { Splitter } from './split.ts';
 
 const seed = BigInt(process.env.LANDFALL_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));

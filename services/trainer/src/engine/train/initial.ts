@@ -5,7 +5,7 @@ import { type NamedTensor, readFloat32 } from '@landfall/graph/checkpoint/safete
 import { initialLora } from '@landfall/graph/training/lora.ts';
 import { type TrainableSpec, trainableShapes } from '@landfall/graph/training/methods.ts';
 import { initialPrefix, prefixFromEmbeddings } from '@landfall/graph/training/prefix.ts';
-import type { Random } from '../random.ts';
+import type { Random } from '@landfall/metrics/random.ts';
 
 /**
  * What trains, as a run begins with it: the base's own weights, a fresh adapter, or the adapter that an earlier run

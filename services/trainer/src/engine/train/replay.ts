@@ -1,4 +1,4 @@
-import { permutation, randomOf } from '../random.ts';
+import { permutation, randomOf } from '@landfall/metrics/random.ts';
 
 /** How earlier rows are mixed into a run's own. */
 export interface ReplayShape {

@@ -1,4 +1,4 @@
-import { randomOf } from '../random.ts';
+import { randomOf } from './random.ts';
 
 /** A metric's value over a choice of rows, by their indices; a row may come more than once. */
 export type MetricOverRows = (rows: Uint32Array) => number;

@@ -37,7 +37,7 @@ interface Case {
 
 // LANDFALL_SACREBLEU_CASES: a larger file of the same layout, to look further than the committed one.
 const more = process.env.LANDFALL_SACREBLEU_CASES;
-const files = [new URL('../../../test/fixtures/sacrebleu.json', import.meta.url), ...(more ? [more] : [])];
+const files = [new URL('../test/fixtures/sacrebleu.json', import.meta.url), ...(more ? [more] : [])];
 const cases = files.flatMap((file) => (JSON.parse(readFileSync(file, 'utf8')) as { cases: Case[] }).cases);
 
 describe('scores equal to sacrebleu', () => {
