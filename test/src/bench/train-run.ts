@@ -2,7 +2,12 @@
  * One training run of the bench, in a process of its own so that its memory is its own: reads TrainRun as JSON from its
  * argument and writes TrainFigures as JSON on its last line.
  */
-import { openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { float16Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import { cudaUnavailable, type Provider } from '@landfall/graph/onnx/provider.ts';
+import { LossScale } from '@landfall/graph/training/loss-scale.ts';
 import type { TrainableSpec } from '@landfall/graph/training/methods.ts';
 import { AdamW } from '@landfall/graph/training/optimizer.ts';
 import type { Sequence } from '@landfall/graph/training/packing.ts';
@@ -23,9 +28,10 @@ export interface TrainRun {
   /** Measured steps; one more goes before them. */
   steps: number;
   threads: number;
-  precision: 'float32' | 'int8';
+  precision: 'float32' | 'int8' | 'float16';
+  provider: Provider;
   checkpointing: boolean;
-  /** Compares the gradients of the INT8 forward with those of float32 instead of timing. */
+  /** Compares the gradients of another precision with those of float32 instead of timing. */
   gradientError?: boolean;
 }
 
@@ -69,6 +75,10 @@ export function rowsOf(run: TrainRun, vocabulary: number, random: () => number):
 }
 
 async function main(run: TrainRun): Promise<TrainFigures> {
+  if (run.provider === 'cuda') {
+    const reason = await cudaUnavailable();
+    if (reason !== undefined) throw new Error(`CUDA can't be used: ${reason}`);
+  }
   const checkpoint = openCheckpoint(run.model);
   const { vocabSize } = checkpoint.config;
   const spec = specOf(run.method);
@@ -76,9 +86,14 @@ async function main(run: TrainRun): Promise<TrainFigures> {
     threads: run.threads,
     maxLength: run.length,
     checkpointing: run.checkpointing || run.method === 'qlora',
+    provider: run.provider,
   };
+  const halves = mkdtempSync(join(tmpdir(), 'landfall-float16-'));
+  process.on('exit', () => rmSync(halves, { recursive: true, force: true }));
   const parameters = initialParameters(checkpoint, spec, lcg(3));
-  const graph = await TrainingGraph.create(checkpoint, spec, { ...options, forwardPrecision: run.precision });
+  const stored = run.precision === 'float16' ? float16Checkpoint(checkpoint, halves) : checkpoint;
+  const graph = await TrainingGraph.create(stored, spec, { ...options, forwardPrecision: run.precision });
+  const lossScale = graph.isHalf ? new LossScale() : undefined;
   const startSeconds = performance.now() / 1000;
   const adam = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 });
   const random = lcg(7);
@@ -90,6 +105,7 @@ async function main(run: TrainRun): Promise<TrainFigures> {
     const { losses } = await optimiserStep(graph, [rows], parameters, adam, {
       learningRate: 1e-3,
       maxGradNorm: 1,
+      ...(lossScale ? { lossScale } : {}),
     });
     if (step === 0) firstLoss = losses[0]!;
     else {
@@ -111,7 +127,7 @@ async function main(run: TrainRun): Promise<TrainFigures> {
   if (!run.gradientError) return figures;
   // After a few steps, so that neither half of an adapter is zero.
   const rows = rowsOf(run, vocabSize, random);
-  const ours = copied((await graph.step(rows, parameters)).gradients);
+  const ours = copied((await graph.step(rows, parameters, 0, lossScale?.state.scale)).gradients);
   await graph.release();
   const exact = await TrainingGraph.create(checkpoint, spec, options);
   const { gradients } = await exact.step(rows, parameters);

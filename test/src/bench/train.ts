@@ -15,8 +15,9 @@ const LENGTHS = [256, 512, 1024, 2048];
 
 /**
  * `npm run bench -- train [--model DIR] [--method lora --batch 4 --length 128 --steps 8 --threads 2 --ragged 16
- * --precision int8 --checkpointing] [--rounds 3] [--python PATH]`: seconds a step, answer tokens a second and peak memory of the
- * training engine, and with a Python that has PyTorch and peft the same of theirs, run by turns on the same rows.
+ * --precision int8|float16 --provider cuda --checkpointing] [--rounds 3] [--python PATH]`: seconds a step, answer tokens
+ * a second and peak memory of the training engine, and with a Python that has PyTorch and peft the same of theirs, run
+ * by turns on the same rows.
  * Without --method all of what the engine promises is measured; without --model on a model that is made for it.
  */
 export async function run(report: Report, args: string[]): Promise<object> {
@@ -32,6 +33,7 @@ export async function run(report: Report, args: string[]): Promise<object> {
       threads: { type: 'string', default: '2' },
       ragged: { type: 'string', default: '0' },
       precision: { type: 'string', default: 'float32' },
+      provider: { type: 'string', default: 'cpu' },
       checkpointing: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '3' },
       python: { type: 'string' },
@@ -39,7 +41,9 @@ export async function run(report: Report, args: string[]): Promise<object> {
   });
   if (values.method && !METHODS.includes(values.method as TrainRun['method']))
     throw new UsageError(`--method is one of ${METHODS.join(', ')}`);
-  if (!['float32', 'int8'].includes(values.precision)) throw new UsageError('--precision is float32 or int8');
+  if (!['float32', 'int8', 'float16'].includes(values.precision))
+    throw new UsageError('--precision is float32, int8 or float16');
+  if (!['cpu', 'cuda'].includes(values.provider)) throw new UsageError('--provider is cpu or cuda');
   const temporary = values.model ? undefined : mkdtempSync(join(tmpdir(), 'landfall-bench-'));
   try {
     if (temporary) makeModel(temporary, values.shape as ShapeName);
@@ -58,6 +62,7 @@ export async function run(report: Report, args: string[]): Promise<object> {
       steps: number('steps'),
       threads: number('threads'),
       precision: values.precision as TrainRun['precision'],
+      provider: values.provider as TrainRun['provider'],
       checkpointing: values.checkpointing,
     };
     const bench = new TrainBench(report, values.python, number('rounds'));

@@ -33,7 +33,7 @@ export function frozenHeadLoss(tape: Tape, x: Tensor, weight: Value, labels: Val
     const end = part(bounds, chunk + 1);
     const taken = graph.node('Slice', [x, begin, end, graph.ints([0])]);
     const targets = graph.node('Slice', [labels, begin, end, graph.ints([0])]);
-    const logits = graph.node('Gemm', [taken, weight], { transB: { int: 1 } });
+    const logits = tape.product('Gemm', [taken, weight], { transB: { int: 1 } });
     const total = graph.node('ReduceLogSumExp', [logits, graph.ints([1])]);
     const chosen = graph.node(
       'GatherElements',
@@ -45,8 +45,8 @@ export function frozenHeadLoss(tape: Tape, x: Tensor, weight: Value, labels: Val
     losses.push(graph.node('ReduceSum', [graph.node('Sub', [total, chosen])], { keepdims: { int: 0 } }));
     begin = end;
     if (!x.needsGrad) continue;
-    const expected = graph.node('MatMul', [graph.node('Softmax', [logits], { axis: { int: -1 } }), weight]);
-    gradients.push(graph.node('Sub', [expected, graph.node('Gather', [weight, targets], rows)]));
+    const expected = tape.product('MatMul', [graph.node('Softmax', [logits], { axis: { int: -1 } }), weight]);
+    gradients.push(graph.node('Sub', [expected, tape.rows(weight, targets)]));
     // Nothing times the number of rows that are done: the next part waits for this one.
     const done = graph.node('Mul', [part(graph.node('Shape', [gradients.at(-1)!]), 0), graph.ints([0])]);
     begin = graph.node('Add', [end, done]);

@@ -29,15 +29,15 @@ export function dropout(tape: Tape, x: Tensor, kept: Value, factor: Value): Tens
  */
 export function linear(tape: Tape, x: Tensor, weight: Tensor, bias?: Tensor, alpha = 1): Tensor {
   const { graph } = tape;
-  const y = graph.node('Gemm', [x, weight, bias], { transB: { int: 1 }, alpha });
+  const y = tape.product('Gemm', [x, weight, bias], { transB: { int: 1 }, alpha });
   const inputs = bias ? [x, weight, bias] : [x, weight];
   return tape.record(y, inputs, (dy) => [
     x.needsGrad
       ? alpha === 1
-        ? graph.node('MatMul', [dy, weight])
-        : graph.node('Gemm', [dy, weight], { alpha })
+        ? tape.product('MatMul', [dy, weight])
+        : tape.product('Gemm', [dy, weight], { alpha })
       : undefined,
-    weight.needsGrad ? graph.node('Gemm', [dy, x], { transA: { int: 1 }, alpha }) : undefined,
+    weight.needsGrad ? tape.product('Gemm', [dy, x], { transA: { int: 1 }, alpha }) : undefined,
     bias?.needsGrad ? graph.node('ReduceSum', [dy, graph.ints([0])], { keepdims: { int: 0 } }) : undefined,
   ]);
 }
@@ -48,7 +48,7 @@ export function linear(tape: Tape, x: Tensor, weight: Tensor, bias?: Tensor, alp
  */
 export function embedding(tape: Tape, table: Tensor, indices: Value): Tensor {
   const { graph } = tape;
-  return tape.record(graph.node('Gather', [table, indices], { axis: { int: 0 } }), [table], (dy) => {
+  return tape.record(tape.rows(table, indices), [table], (dy) => {
     const rows = graph.node('Unsqueeze', [indices, graph.ints([1])]);
     return [
       (before) => {
@@ -135,10 +135,9 @@ export function matmul(
   b: Tensor,
   options: { transB?: boolean; alpha?: number } = {},
 ): Tensor {
-  const { graph } = tape;
   const { transB = false, alpha = 1 } = options;
   const product = (x: Value, y: Value, transA: boolean, transY: boolean) =>
-    graph.node('ms.FusedMatMul', [x, y], {
+    tape.product('ms.FusedMatMul', [x, y], {
       transA: { int: Number(transA) },
       transB: { int: Number(transY) },
       alpha,

@@ -1,4 +1,4 @@
-import { OnnxGraph, type Value } from '../onnx/graph.ts';
+import { type Attribute, OnnxGraph, type Value } from '../onnx/graph.ts';
 
 /** A value on the tape. Only those that lead to a parameter carry gradients. */
 export interface Tensor extends Value {
@@ -18,15 +18,26 @@ interface Entry {
 }
 
 /**
+ * How matrix products are computed. With float16 (mixed precision; Micikevicius et al. 2018) sums, norms, probabilities
+ * and the loss stay float32, and so does everything that a graph takes and gives; `emulated` is for a processor without
+ * such products: computed in float32, from rounded values to rounded values.
+ */
+export type Products = 'float32' | 'float16' | 'emulated float16';
+
+/**
  * Records operations as they are built, and writes the backward pass as ordinary nodes of the same graph: one walk
  * over the records in reverse, each with its rule (reverse mode; Griewank and Walther, Evaluating Derivatives, 3.2).
  */
 export class Tape {
   readonly graph: OnnxGraph;
+  readonly #products: Products;
+  /** The float16 form of a value, by its name. */
+  readonly #halves = new Map<string, Value>();
   #entries: Entry[] = [];
 
-  constructor(graph = new OnnxGraph()) {
+  constructor(graph = new OnnxGraph(), products: Products = 'float32') {
     this.graph = graph;
+    this.#products = products;
   }
 
   /** A value that does not train. */
@@ -37,6 +48,46 @@ export class Tape {
   /** A value whose gradient is wanted. */
   parameter(value: Value): Tensor {
     return { name: value.name, needsGrad: true };
+  }
+
+  /** A float16 value as float32; where a float16 one is asked for, it is taken as it is. */
+  fromHalf(half: Value): Value {
+    const value = this.graph.cast(half, 'float32');
+    this.#halves.set(value.name, half);
+    return value;
+  }
+
+  /** One node with one output that multiplies matrices of float32, in the precision of this tape's products. */
+  product(
+    opType: 'Gemm' | 'MatMul' | 'ms.FusedMatMul',
+    inputs: readonly (Value | undefined)[],
+    attributes: Record<string, Attribute> = {},
+  ): Value {
+    if (this.#products === 'float32') return this.graph.node(opType, inputs, attributes);
+    const halves = inputs.map((input) => input && this.#half(input));
+    return this.fromHalf(this.#rounded(this.graph.node(opType, halves, attributes)));
+  }
+
+  /** Rows of a table [V, K] by index [N]: of its float16 form where it has one, so that the table is not converted. */
+  rows(table: Value, indices: Value): Value {
+    const half = this.#halves.get(table.name);
+    const rows = this.graph.node('Gather', [half ?? table, indices], { axis: { int: 0 } });
+    return half ? this.fromHalf(rows) : rows;
+  }
+
+  /** The CPU's runtime takes casts to float16 and back for nothing, but not past an operation that it has in float16. */
+  #rounded(half: Value): Value {
+    if (this.#products === 'float16') return half;
+    return this.graph.node('Concat', [half], { axis: { int: 0 } });
+  }
+
+  #half(value: Value): Value {
+    let half = this.#halves.get(value.name);
+    if (!half) {
+      half = this.#rounded(this.graph.cast(value, 'float16'));
+      this.#halves.set(value.name, half);
+    }
+    return half;
   }
 
   /** Records an operation; its rule is kept only where a gradient can pass. */
@@ -71,9 +122,12 @@ export class Tape {
     });
   }
 
-  /** Writes the backward pass from a scalar loss; the gradient of each parameter, in order. */
-  gradients(loss: Tensor, parameters: readonly Tensor[]): Value[] {
-    const found = this.#walk(this.#entries, loss, this.graph.float(1), parameters);
+  /**
+   * Writes the backward pass from a scalar loss; the gradient of each parameter, in order.
+   * @param scale factor on all of them, a scalar
+   */
+  gradients(loss: Tensor, parameters: readonly Tensor[], scale = this.graph.float(1)): Value[] {
+    const found = this.#walk(this.#entries, loss, scale, parameters);
     return parameters.map((parameter, i) => {
       const gradient = found[i];
       if (!gradient) throw new Error(`the loss does not depend on ${parameter.name}`);

@@ -8,6 +8,7 @@ import {
   type NamedTensor,
   readFloat32,
   readSafetensorsHeader,
+  type StoredType,
   type TensorEntry,
   writeSafetensorsFrom,
 } from './safetensors.ts';
@@ -73,14 +74,29 @@ export function loadWeights(checkpoint: Checkpoint): Map<string, NamedTensor> {
  * product).
  */
 export function float32Checkpoint(checkpoint: Checkpoint, cacheFolder: string): Checkpoint {
+  return storedAs(checkpoint, cacheFolder, '', () => 'F32');
+}
+
+/** As `float32Checkpoint`, with matrices in float16: what products in that precision read. */
+export function float16Checkpoint(checkpoint: Checkpoint, cacheFolder: string): Checkpoint {
+  return storedAs(checkpoint, cacheFolder, '-f16', ({ shape }) => (shape.length === 2 ? 'F16' : 'F32'));
+}
+
+function storedAs(
+  checkpoint: Checkpoint,
+  cacheFolder: string,
+  suffix: string,
+  typeOf: (entry: StoredTensor) => StoredType,
+): Checkpoint {
   const entries = [...checkpoint.tensors.values()];
-  if (entries.every((entry) => entry.dtype === 'F32')) return checkpoint;
+  if (entries.every((entry) => entry.dtype === typeOf(entry))) return checkpoint;
   mkdirSync(cacheFolder, { recursive: true });
-  const file = join(cacheFolder, `${identity(entries)}.safetensors`);
+  const file = join(cacheFolder, `${identity(entries)}${suffix}.safetensors`);
   if (!existsSync(file)) {
-    const sources = entries.map(
-      (entry) => [entry.name, { shape: entry.shape, read: () => readFloat32(entry.file, entry) }] as const,
-    );
+    const sources = entries.map((entry) => {
+      const read = () => readFloat32(entry.file, entry);
+      return [entry.name, { shape: entry.shape, dtype: typeOf(entry), read }] as const;
+    });
     writeSafetensorsFrom(file, new Map(sources));
   }
   const tensors = new Map<string, StoredTensor>();

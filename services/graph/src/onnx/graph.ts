@@ -15,7 +15,7 @@ import {
 import { inRunningOrder, withoutCopies } from './order.ts';
 
 /** ONNX element types that graphs use. */
-export const ELEMENT = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
+export const ELEMENT = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 } as const;
 export type ElementType = keyof typeof ELEMENT;
 
 /** A value of a graph, by name. */
@@ -96,6 +96,11 @@ export class OnnxGraph {
       create(TensorProtoSchema, { name, dataType: ELEMENT[type], dims: shape.map(BigInt), rawData }),
     );
     return { name };
+  }
+
+  /** The same values in another type. */
+  cast(value: Value, to: ElementType): Value {
+    return this.node('Cast', [value], { to: { int: ELEMENT[to] } });
   }
 
   /** A small integer list [n], shared by equal content. */

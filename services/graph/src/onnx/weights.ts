@@ -3,7 +3,7 @@ import { CheckpointError } from '../checkpoint/errors.ts';
 import type { OnnxGraph, Value } from './graph.ts';
 
 /** Types of safetensors by those of the graph. */
-const DTYPES = { float32: 'F32', int8: 'I8', uint8: 'U8' } as const;
+const DTYPES = { float32: 'F32', float16: 'F16', int8: 'I8', uint8: 'U8' } as const;
 
 /** Gives a graph the weights of a checkpoint, each once and where it lies. */
 export class WeightSource {

@@ -1,9 +1,9 @@
 import { frozenHeadLoss } from '../autodiff/head-loss.ts';
 import { crossEntropy, linear, selectRows } from '../autodiff/ops.ts';
-import { Tape, type Tensor } from '../autodiff/tape.ts';
+import { type Products, Tape, type Tensor } from '../autodiff/tape.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { decoder, headWeightName, linearModules, weightShapes } from '../models/transformer.ts';
-import type { Value } from '../onnx/graph.ts';
+import { OnnxGraph, type Value } from '../onnx/graph.ts';
 import { WeightSource } from '../onnx/weights.ts';
 import {
   type FrozenLinear,
@@ -37,6 +37,8 @@ export interface BuildOptions {
   checkpointing: boolean;
   /** Of the linear layers that do not train. */
   precision: FrozenPrecision;
+  /** Of all matrix products but those of frozen layers in another precision. */
+  products: Products;
   /** Weights that another graph of the same precision has packed already. */
   frozen?: FrozenWeights;
 }
@@ -44,7 +46,9 @@ export interface BuildOptions {
 /**
  * Writes a model's forward pass from packed tokens to the mean loss, and its backward pass.
  *
- * What trains is an input under its parameter's name; outputs are `loss` and, for each parameter, `grad:NAME`.
+ * What trains is an input under its parameter's name; outputs are `loss` and, for each parameter, `grad:NAME`. With
+ * products in float16 gradients come multiplied by the input `loss_scale`.
+ * @param checkpoint in float32; for products in float16 as `float16Checkpoint` stores it
  */
 export function buildTraining(
   checkpoint: Checkpoint,
@@ -52,7 +56,8 @@ export function buildTraining(
   options: BuildOptions,
 ): BuiltGraph {
   const { config } = checkpoint;
-  const tape = new Tape();
+  const inHalf = options.products !== 'float32';
+  const tape = new Tape(new OnnxGraph(), options.products);
   const { graph } = tape;
   const parameters = new Map<string, Tensor>();
   for (const [name, shape] of trainableShapes(config, spec)) {
@@ -67,8 +72,16 @@ export function buildTraining(
   const renamed = new Map(
     lora ? [...loraOwnWeights(config, lora)].map(([name, weight]) => [weight, name]) : [],
   );
+  const frozenWeight = (name: string): Value => {
+    const shape = shapes.get(name)!;
+    if (!inHalf || shape.length !== 2) return weights.get(name, shape);
+    const known = wide.get(name) ?? tape.fromHalf(weights.get(name, shape, 'float16'));
+    wide.set(name, known);
+    return known;
+  };
+  const wide = new Map<string, Value>();
   const weight = (name: string): Tensor =>
-    parameters.get(renamed.get(name) ?? name) ?? tape.constant(weights.get(name, shapes.get(name)!));
+    parameters.get(renamed.get(name) ?? name) ?? tape.constant(frozenWeight(name));
 
   const ids = graph.input('input_ids', 'int64', ['N']);
   const half = config.headDim / 2;
@@ -132,7 +145,8 @@ export function buildTraining(
     : frozenHeadLoss(tape, labelled, head, labels, graph.input('label_chunks', 'int64', ['C']));
   graph.output(loss, 'loss');
   if (options.gradients) {
-    const gradients = tape.gradients(loss, [...parameters.values()]);
+    const lossScale = inHalf ? graph.input('loss_scale', 'float32', []) : undefined;
+    const gradients = tape.gradients(loss, [...parameters.values()], lossScale);
     for (const [i, name] of [...parameters.keys()].entries()) graph.output(gradients[i]!, `grad:${name}`);
   }
   return { model: graph.serialize(), files: weights.files, dropout, frozen };

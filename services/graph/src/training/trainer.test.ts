@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { between, generator, testSeed } from '../../test/random.ts';
 import { randomLora, randomModel, randomSequences, SMALL, VARIANTS } from '../../test/random-model.ts';
-import { type Checkpoint, loadWeights, openCheckpoint } from '../checkpoint/checkpoint.ts';
+import { type Checkpoint, float16Checkpoint, loadWeights, openCheckpoint } from '../checkpoint/checkpoint.ts';
 import { dequantizeMaxima, dequantizeNf4, quantizeMaxima, quantizeNf4 } from '../checkpoint/nf4.ts';
 import type { NamedTensor } from '../checkpoint/safetensors.ts';
 import { writeModel } from '../checkpoint/write-model.ts';
@@ -275,6 +275,60 @@ describe('frozen weights in fewer bits', () => {
     await graph.release();
   });
 });
+
+describe.each(Object.entries(SPECS))('float16 products: %s', (name, spec) => {
+  test('gradients are near the exact ones at any scale that holds them, and say so where one does not', async () => {
+    const checkpoint = anyModel();
+    const parameters = parametersOf(checkpoint, spec);
+    const batch = randomSequences(random, 4, 14);
+    // Of the weights that float16 has: what is measured is the products' rounding.
+    const halves = float16Checkpoint(checkpoint, join(folder, 'halves'));
+    const exact = await stepOf(halvesAsFloat32(halves), spec, parameters, batch);
+    const options = { threads: 1, maxLength: 32, forwardPrecision: 'float16' } as const;
+    const graph = await TrainingGraph.create(halves, spec, options);
+    for (const scale of [1, 2 ** 10]) {
+      const step = await graph.step(batch, parameters, 0, scale);
+      expect(Math.abs(step.loss - exact.loss)).toBeLessThan(0.01 * exact.loss);
+      expect(step.loss).not.toBe(exact.loss);
+      const error = relativeError(step.gradients, exact.gradients);
+      console.info(`float16, ${name}, loss scale ${scale}: gradient error ${error.toFixed(5)}`);
+      expect(error).toBeLessThan(0.02);
+    }
+    expect((await graph.loss(batch, parameters)) / exact.loss).toBeCloseTo(1, 2);
+    const overflow = await graph.step(batch, parameters, 0, 2 ** 60);
+    expect(overflow.loss).toBeCloseTo(exact.loss, 1);
+    expect([...overflow.gradients.values()].some((values) => !values.every(Number.isFinite))).toBe(true);
+    const again = await TrainingGraph.create(halves, spec, { ...options, checkpointing: true });
+    expect(relativeError((await again.step(batch, parameters)).gradients, exact.gradients)).toBeLessThan(
+      0.02,
+    );
+    await graph.release();
+    await again.release();
+  });
+});
+
+/** Euclidean norm of the difference over all tensors, of that of `exact`. */
+function relativeError(
+  gradients: ReadonlyMap<string, Float32Array>,
+  exact: ReadonlyMap<string, Float32Array>,
+) {
+  let [difference, norm] = [0, 0];
+  for (const [name, values] of exact) {
+    for (const [i, value] of values.entries()) {
+      difference += (gradients.get(name)![i]! - value) ** 2;
+      norm += value ** 2;
+    }
+  }
+  return Math.sqrt(difference / norm);
+}
+
+let written = 0;
+function halvesAsFloat32(halves: Checkpoint): Checkpoint {
+  const name = [...models].find(([, model]) => model.folder === halves.folder)![0];
+  const target = join(folder, `halves-${++written}`);
+  writeModel(target, { ...SMALL, ...VARIANTS[name]! }, loadWeights(halves));
+  return openCheckpoint(target);
+}
 
 /** The config.json that a model of these tests was written with. */
 function configOf(checkpoint: Checkpoint): Record<string, unknown> {

@@ -1,5 +1,6 @@
 import { type InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { chunkBounds } from '../autodiff/head-loss.ts';
+import type { Products } from '../autodiff/tape.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { NamedTensor } from '../checkpoint/safetensors.ts';
 import type { ModelConfig } from '../models/config.ts';
@@ -20,8 +21,12 @@ export interface TrainingOptions {
   maxLength: number;
   /** Computes each layer again in the backward pass: less memory, more time. Default: for QLoRA alone. */
   checkpointing?: boolean;
-  /** Of the frozen linear layers' forward products; QLoRA has NF4 whatever stands here. */
-  forwardPrecision?: 'float32' | 'int8';
+  /**
+   * `int8`: the frozen linear layers' forward products; QLoRA has NF4 instead, whatever stands here. `float16`: all
+   * matrix products, forward and backward, those of NF4 excepted; made for GPUs, the CPU computes them in float32 and
+   * rounds.
+   */
+  forwardPrecision?: 'float32' | 'int8' | 'float16';
   /** What it computes on (default `cpu`). */
   provider?: Provider;
 }
@@ -69,7 +74,7 @@ export class TrainingGraph {
   }
 
   /**
-   * @param checkpoint in float32; for `full` only its configuration is read
+   * @param checkpoint in float32, for `float16` as `float16Checkpoint` stores it; for `full` only its configuration is read
    * @throws CheckpointError for what does not fit
    */
   static async create(
@@ -82,6 +87,7 @@ export class TrainingGraph {
       gradients: true,
       checkpointing: options.checkpointing ?? spec.method === 'qlora',
       precision: precisionOf(spec, options),
+      products: productsOf(options),
     });
     const session = await createSession(built.model, built.files, sessionOptions(options));
     return new TrainingGraph(checkpoint, spec, options, built, session);
@@ -90,20 +96,28 @@ export class TrainingGraph {
   /**
    * Loss and gradients of a micro-batch at the given parameters.
    * @param seed decides what dropout drops
+   * @param lossScale a power of two: float16 gradients are taken of the loss times this, so that small ones are not lost,
+   *   and divided by it here; those that were too large come as infinite or as no number
    * @throws BatchError before anything is computed
    */
   async step(
     sequences: readonly Sequence[],
     parameters: ReadonlyMap<string, NamedTensor>,
     seed = 0,
+    lossScale = 1,
   ): Promise<StepResult> {
     const batch = this.#pack(sequences);
     const outputs = await this.#session.run({
       ...this.#feeds(this.#session, batch, parameters),
       ...this.#dropout(batch.tokens, seed),
+      ...(this.isHalf ? { loss_scale: new OrtTensor('float32', Float32Array.of(lossScale), []) } : {}),
     });
     const gradients = new Map<string, Float32Array>();
-    for (const name of this.shapes.keys()) gradients.set(name, outputs[`grad:${name}`]!.data as Float32Array);
+    for (const name of this.shapes.keys()) {
+      const gradient = outputs[`grad:${name}`]!.data as Float32Array;
+      if (this.isHalf) for (let i = 0; i < gradient.length; i++) gradient[i]! /= lossScale;
+      gradients.set(name, gradient);
+    }
     return { loss: (outputs.loss!.data as Float32Array)[0]!, gradients };
   }
 
@@ -121,6 +135,11 @@ export class TrainingGraph {
     await this.#forward?.release();
   }
 
+  /** Whether gradients want a loss scale. */
+  get isHalf(): boolean {
+    return this.#options.forwardPrecision === 'float16';
+  }
+
   get #positions(): number {
     return this.#options.maxLength + prefixTokens(this.#spec);
   }
@@ -131,6 +150,7 @@ export class TrainingGraph {
       gradients: false,
       checkpointing: false,
       precision: precisionOf(this.#spec, this.#options),
+      products: productsOf(this.#options),
       frozen: this.#built.frozen,
     });
     return createSession(built.model, built.files, sessionOptions(this.#options));
@@ -207,7 +227,12 @@ const sessionOptions = ({ threads, forwardPrecision, provider = 'cpu' }: Trainin
 });
 
 const precisionOf = (spec: TrainableSpec, options: TrainingOptions): FrozenPrecision =>
-  spec.method === 'qlora' ? 'nf4' : (options.forwardPrecision ?? 'float32');
+  spec.method === 'qlora' ? 'nf4' : options.forwardPrecision === 'int8' ? 'int8' : 'float32';
+
+function productsOf({ forwardPrecision, provider }: TrainingOptions): Products {
+  if (forwardPrecision !== 'float16') return 'float32';
+  return provider === 'cuda' ? 'float16' : 'emulated float16';
+}
 
 /** Virtual tokens that stand before each sequence. */
 function prefixTokens(spec: TrainableSpec): number {

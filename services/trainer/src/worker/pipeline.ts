@@ -151,6 +151,7 @@ function note(attempt: Attempt, logger: Logger, event: TrainingEvent): void {
       progress.trainableParameters = BigInt(event.trainableParameters);
       progress.totalParameters = BigInt(event.totalParameters);
       progress.executionProvider = event.executionProvider;
+      progress.precision = event.precision;
       const { rows, replayed, issues, resumedAt } = event;
       logger.info({ job_id: jobId, rows, replayed, issues, resumed_at: resumedAt }, 'training begins');
       if (issues !== '') attempt.warn(`the training set: ${issues}`);
@@ -169,6 +170,7 @@ function note(attempt: Attempt, logger: Logger, event: TrainingEvent): void {
       progress.epoch = event.epoch;
       progress.loss = event.loss;
       progress.learningRate = event.learningRate;
+      progress.lossScale = event.lossScale;
       progress.tokensPerSecond = event.tokensPerSecond;
       progress.tokens = BigInt(event.tokens);
       progress.remainingSeconds = event.remainingSeconds;
@@ -190,6 +192,11 @@ const PROVIDERS = {
   [ExecutionProvider.UNSPECIFIED]: 'auto',
   [ExecutionProvider.CPU]: 'cpu',
   [ExecutionProvider.CUDA]: 'cuda',
+} as const;
+const PRECISIONS = {
+  [ForwardPrecision.UNSPECIFIED]: 'auto',
+  [ForwardPrecision.FLOAT32]: 'float32',
+  [ForwardPrecision.INT8]: 'int8',
 } as const;
 
 function taskOf(config: WorkerConfig, attempt: Attempt, inputs: Inputs, folder: string): TrainingTask {
@@ -229,7 +236,7 @@ function taskOf(config: WorkerConfig, attempt: Attempt, inputs: Inputs, folder: 
         }
       : {}),
     checkpointing: settings.gradientCheckpointing,
-    forwardPrecision: settings.forwardPrecision === ForwardPrecision.INT8 ? 'int8' : 'float32',
+    forwardPrecision: PRECISIONS[settings.forwardPrecision],
     executionProvider: PROVIDERS[settings.executionProvider],
     memoryBytes: config.memoryBytes || totalmem(),
   };

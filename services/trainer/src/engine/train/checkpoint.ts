@@ -8,6 +8,7 @@ import {
   readSafetensorsHeader,
   writeSafetensors,
 } from '@landfall/graph/checkpoint/safetensors.ts';
+import type { LossScaleState } from '@landfall/graph/training/loss-scale.ts';
 import type { AdamWState } from '@landfall/graph/training/optimizer.ts';
 import type { Look } from './validation.ts';
 
@@ -32,6 +33,8 @@ export interface TrainingState {
   history: StepPoint[];
   /** What looks at the validation rows have shown, all of them. */
   looks: Look[];
+  /** Where gradients are float16. */
+  lossScale?: LossScaleState;
   /** The weights of the best look, where they are kept and are not the last ones. */
   best?: Map<string, NamedTensor>;
 }
@@ -44,6 +47,7 @@ interface Manifest {
   digests: Record<string, string>;
   history: StepPoint[];
   looks: Look[];
+  lossScale?: LossScaleState;
 }
 
 const KEPT = 2;
@@ -66,7 +70,7 @@ export class CheckpointStore {
   }
 
   /** @throws the file system's error, ENOSPC for a full disk; earlier checkpoints stay */
-  async save({ step, parameters, adam, history, looks, best }: TrainingState): Promise<void> {
+  async save({ step, parameters, adam, history, looks, lossScale, best }: TrainingState): Promise<void> {
     const name = `step-${String(step).padStart(9, '0')}`;
     const aside = path.join(this.#folder, `${name}.${process.pid}.partial`);
     try {
@@ -81,7 +85,10 @@ export class CheckpointStore {
       const files = best ? [...FILES, BEST] : FILES;
       const digests = Object.fromEntries(files.map((file) => [file, digestOf(fileIn(aside, file))]));
       const fingerprint = this.#fingerprint;
-      const manifest: Manifest = { format: 2, step, fingerprint, digests, history, looks };
+      const manifest: Manifest = {
+        ...{ format: 2, step, fingerprint, digests, history, looks },
+        ...(lossScale ? { lossScale } : {}),
+      };
       writeFileSync(path.join(aside, 'manifest.json'), JSON.stringify(manifest), { flush: true });
       syncFolder(aside);
       await rm(path.join(this.#folder, name), { recursive: true, force: true });
@@ -116,6 +123,7 @@ export class CheckpointStore {
         adam: { step: manifest.step, first: moments('first'), second: moments('second') },
         history: manifest.history,
         looks: manifest.looks,
+        ...(manifest.lossScale ? { lossScale: manifest.lossScale } : {}),
         ...(BEST in manifest.digests ? { best: readTensors(fileIn(folder, BEST)) } : {}),
       };
     } catch {

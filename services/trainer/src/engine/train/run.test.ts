@@ -9,10 +9,12 @@ import {
 } from 'node:fs';
 import { tmpdir, totalmem } from 'node:os';
 import path from 'node:path';
-import { openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import { float16Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { readLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
 import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
+import { LossScale } from '@landfall/graph/training/loss-scale.ts';
 import type { TrainableSpec } from '@landfall/graph/training/methods.ts';
+import { AdamW, globalNorm } from '@landfall/graph/training/optimizer.ts';
 import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../../test/tiny-model.ts';
@@ -20,6 +22,7 @@ import { initialParameters } from './initial.ts';
 import { OUTPUT_FILES, outputKind } from './output.ts';
 import { replayedRow, replayRows } from './replay.ts';
 import { runTraining } from './run.ts';
+import { optimiserStep } from './step.ts';
 import type { TrainingEvent, TrainingTask, ValidationTask } from './task.ts';
 import { runInThread } from './thread.ts';
 
@@ -164,6 +167,54 @@ describe('runTraining', () => {
     });
     const same = dataset('same', new Array(5).fill({ question: 'q', answer: 'a' }));
     await expect(run(task({ datasetFolder: same }))).rejects.toMatchObject({ kind: 'data' });
+  });
+});
+
+describe('float16', () => {
+  it('learns as float32 does, and resumes with the same bits and the same loss scale', async () => {
+    const exact = await run(task());
+    const whole = await run(task({ forwardPrecision: 'float16' }));
+    expect(whole.events[0]).toMatchObject({ precision: 'float16' });
+    for (const [i, { loss, lossScale }] of stepsOf(whole.events).entries()) {
+      expect(Math.abs(loss / stepsOf(exact.events)[i]!.loss - 1)).toBeLessThan(0.02);
+      expect(lossScale).toBe(2 ** 16);
+    }
+    const settings = task({ forwardPrecision: 'float16' });
+    await run(settings, 3);
+    const resumed = await run(settings);
+    expect(bytes(resumed.result.state.parameters).equals(bytes(whole.result.state.parameters))).toBe(true);
+    expect(resumed.result.state.lossScale).toEqual(whole.result.state.lossScale);
+  });
+
+  it("halves the scale until a step's gradients no longer overflow", async () => {
+    const checkpoint = float16Checkpoint(openCheckpoint(path.join(root, 'model')), path.join(root, 'halves'));
+    const spec: TrainableSpec = { method: 'lora', lora: LORA };
+    const options = { threads: 1, maxLength: 16, forwardPrecision: 'float16' } as const;
+    const graph = await TrainingGraph.create(checkpoint, spec, options);
+    const parameters = initialParameters(checkpoint, spec, () => 0.7);
+    const adam = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1 });
+    const lossScale = new LossScale({ scale: 2 ** 50, steady: 7 });
+    const batch = [{ ids: [5, 6, 7, 8], labels: [-100, 6, 7, 8] }];
+    const own = (await graph.step(batch, parameters)).gradients;
+    const settings = { learningRate: 0.1, maxGradNorm: 1, lossScale };
+    const { gradNorm } = await optimiserStep(graph, [batch], parameters, adam, settings);
+    expect(lossScale.state.scale).toBeLessThan(2 ** 40);
+    expect(lossScale.state.steady).toBe(1);
+    expect(gradNorm / globalNorm(own)).toBeCloseTo(1, 2);
+    expect(adam.state.step).toBe(1);
+    await graph.release();
+  });
+
+  it('names float32 as a way out where no scale helps', async () => {
+    const settings = task({
+      forwardPrecision: 'float16',
+      spec: { method: 'lora', lora: { ...LORA, loraAlpha: 1e12 } },
+      warmupSteps: 0,
+    });
+    await expect(run(settings)).rejects.toMatchObject({
+      kind: 'diverged',
+      message: expect.stringMatching(/in float32 \(forward_precision\)/),
+    });
   });
 });
 

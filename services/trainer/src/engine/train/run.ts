@@ -1,7 +1,13 @@
 import { totalmem } from 'node:os';
-import { type Checkpoint, float32Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import {
+  type Checkpoint,
+  float16Checkpoint,
+  float32Checkpoint,
+  openCheckpoint,
+} from '@landfall/graph/checkpoint/checkpoint.ts';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
 import { cudaUnavailable, type Provider } from '@landfall/graph/onnx/provider.ts';
+import { LossScale } from '@landfall/graph/training/loss-scale.ts';
 import { parameterCounts } from '@landfall/graph/training/methods.ts';
 import { AdamW } from '@landfall/graph/training/optimizer.ts';
 import { scheduleFactor } from '@landfall/graph/training/schedule.ts';
@@ -66,6 +72,8 @@ export async function runTraining(
       state.step > 0 ? state.adam : undefined,
     );
     state.adam = adam.state;
+    const lossScale = graph.isHalf ? new LossScale(state.lossScale) : undefined;
+    if (lossScale) state.lossScale = lossScale.state;
     const counts = parameterCounts(graph.config, task.spec);
     report({
       type: 'prepared',
@@ -77,6 +85,7 @@ export async function runTraining(
       trainableParameters: counts.trainable,
       totalParameters: counts.total,
       executionProvider: provider,
+      precision: precisionOf(task, provider),
     });
     if (state.history.length > 0) report({ type: 'history', points: state.history, looks: state.looks });
 
@@ -120,11 +129,12 @@ export async function runTraining(
       const { losses, gradNorm } = await optimiserStep(graph, sequences, state.parameters, adam, {
         learningRate,
         maxGradNorm: task.maxGradNorm,
+        ...(lossScale ? { lossScale } : {}),
         seedOf: (batch) => Math.floor(randomOf(task.seed, 'dropout', state.step, batch)() * 2 ** 32),
       });
       const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
-        throw (state.step === 0 && broken()) || diverged(state.step + 1, learningRate, loss);
+        throw (state.step === 0 && broken()) || diverged(state.step + 1, learningRate, loss, graph.isHalf);
       state.step++;
       const tokens = tokensOf(sequences);
       trainedTokens += tokens;
@@ -138,6 +148,7 @@ export async function runTraining(
         ...point,
         totalSteps: steps,
         gradNorm,
+        lossScale: state.lossScale?.scale ?? 0,
         tokensPerSecond: rate.tokensPerSecond(),
         remainingSeconds: rate.remaining(steps - state.step),
         tokens: trainedTokens,
@@ -215,11 +226,13 @@ async function chooseProvider(task: TrainingTask, report: (event: TrainingEvent)
 
 async function openGraph(task: TrainingTask, maxLength: number, provider: Provider) {
   try {
-    const checkpoint = float32Checkpoint(openCheckpoint(task.modelFolder), task.weightCacheFolder);
-    const graph = await TrainingGraph.create(checkpoint, task.spec, {
+    const checkpoint = openCheckpoint(task.modelFolder);
+    const precision = precisionOf(task, provider);
+    const stored = precision === 'float16' ? float16Checkpoint : float32Checkpoint;
+    const graph = await TrainingGraph.create(stored(checkpoint, task.weightCacheFolder), task.spec, {
       threads: task.threads,
       maxLength,
-      forwardPrecision: task.forwardPrecision,
+      forwardPrecision: precision,
       provider,
       ...(task.checkpointing === undefined ? {} : { checkpointing: task.checkpointing }),
     });
@@ -248,6 +261,9 @@ async function openGraph(task: TrainingTask, maxLength: number, provider: Provid
   }
 }
 
+const precisionOf = ({ forwardPrecision }: TrainingTask, provider: Provider) =>
+  forwardPrecision !== 'auto' ? forwardPrecision : provider === 'cuda' ? 'float16' : 'float32';
+
 /** @throws TrainingError for an earlier adapter that can't be gone on from */
 function beginning(checkpoint: Checkpoint, { spec, seed, adapterFolder }: TrainingTask) {
   try {
@@ -259,12 +275,13 @@ function beginning(checkpoint: Checkpoint, { spec, seed, adapterFolder }: Traini
   }
 }
 
-function diverged(step: number, learningRate: number, loss: number): TrainingError {
+function diverged(step: number, learningRate: number, loss: number, isHalf: boolean): TrainingError {
   const what = Number.isFinite(loss) ? 'the gradients overflow' : `the loss is ${loss}`;
+  const wider = isHalf ? ', or have it computed in float32 (forward_precision)' : '';
   return new TrainingError(
     'diverged',
     `the run diverged: ${what} at step ${step} with learning rate ${learningRate.toPrecision(3)}; lower the learning ` +
-      'rate or lora_alpha, or warm up over more steps. Checkpoints before it are kept',
+      `rate or lora_alpha, or warm up over more steps${wider}. Checkpoints before it are kept`,
   );
 }
 

@@ -42,7 +42,8 @@ export interface TrainingTask {
   validation?: ValidationTask;
   /** Layers are computed again in the backward pass. Absent: as the method does. */
   checkpointing?: boolean;
-  forwardPrecision: 'float32' | 'int8';
+  /** `auto` is float16 on CUDA, float32 on the CPU. */
+  forwardPrecision: 'auto' | 'float32' | 'int8' | 'float16';
   /** `auto` takes CUDA where it is. */
   executionProvider: 'auto' | 'cpu' | 'cuda';
   /** Resident memory that may be used, in bytes. */
@@ -74,6 +75,7 @@ export type TrainingEvent =
       trainableParameters: number;
       totalParameters: number;
       executionProvider: 'cpu' | 'cuda';
+      precision: 'float32' | 'int8' | 'float16';
     }
   | {
       type: 'measured';
@@ -91,6 +93,8 @@ export type TrainingEvent =
       totalSteps: number;
       /** Before clipping. */
       gradNorm: number;
+      /** 0 where gradients are float32. */
+      lossScale: number;
       tokensPerSecond: number;
       remainingSeconds: number;
       /** Tokens since the first step, prompts and answers. */
