@@ -8,13 +8,10 @@ import {
   type InvokeResponse,
   InvokeResponseSchema,
 } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
-import {
-  type SamplingOptions,
-  SamplingOptionsSchema,
-} from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import { trace } from '@opentelemetry/api';
 import { v7 as uuidv7 } from 'uuid';
 import type { PromptContext, Route } from '../context.ts';
+import { addPart, answerParts, mergeSampling } from '../domain/answer.ts';
 import { loadDraft } from '../domain/draft.ts';
 import { findVersion } from '../domain/find.ts';
 import { findAnswered, writeLog } from '../domain/invocation-log.ts';
@@ -27,7 +24,7 @@ async function* run(
   request: InvokeRequest,
   call: CallContext,
 ): AsyncGenerator<InvokeResponse> {
-  const { database, config, replicas, logger } = context;
+  const { database, config, logger } = context;
   const { tenant, subject } = call.identity;
   const answered = await findAnswered(database, tenant, request);
   if (answered) {
@@ -58,16 +55,9 @@ async function* run(
   const sampling = mergeSampling(draft.sampling, request.sampling);
   let logged = false;
   try {
-    const answer = replicas.generate(
-      { deployment: request.deployment },
-      { messages: rendered, sampling },
-      { context: call },
-    );
-    for await (const part of answer) {
-      entry.output += part.delta;
-      if (part.model) entry.model = part.model;
-      if (part.usage) entry.usage = part.usage;
-      if (part.finishReason) entry.finishReason = part.finishReason;
+    const question = { deployment: request.deployment, messages: rendered, sampling };
+    for await (const part of answerParts(context, question, call)) {
+      addPart(entry, part);
       if (part.delta) yield create(InvokeResponseSchema, { delta: part.delta });
     }
     // Before the last message: who has seen the end of an answer finds it in the log.
@@ -86,16 +76,6 @@ async function* run(
       );
     }
   }
-}
-
-/** The version's sampling with what the call sets in place of it, field by field. */
-function mergeSampling(base: SamplingOptions | undefined, own: SamplingOptions | undefined): SamplingOptions {
-  const merged = create(SamplingOptionsSchema, base);
-  for (const [key, value] of Object.entries(own ?? {})) {
-    const empty = value === undefined || (Array.isArray(value) && value.length === 0) || value === false;
-    if (!key.startsWith('$') && !empty) Object.assign(merged, { [key]: value });
-  }
-  return merged;
 }
 
 function withoutTurns(entry: Invocation): Invocation {
