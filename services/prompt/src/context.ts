@@ -4,6 +4,7 @@ import type { Logger } from '@landfall/common/log/logger.ts';
 import type { Handler } from '@landfall/common/rpc/implementation.ts';
 import type { PromptService } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import type { PromptConfig } from './config.ts';
+import type { InvocationLog } from './domain/invocation-log.ts';
 
 /** What every route works with. */
 export interface PromptContext {
@@ -11,6 +12,7 @@ export interface PromptContext {
   readonly logger: Logger;
   readonly database: Database;
   readonly replicas: BalancedClient;
+  readonly log: InvocationLog;
 }
 
 /** A handler of one method of PromptService. */

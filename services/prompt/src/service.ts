@@ -14,6 +14,7 @@ import type { PromptConfig } from './config.ts';
 import type { PromptContext } from './context.ts';
 import { promptEntities } from './db/entities.ts';
 import { promptMigrations } from './db/migrations.ts';
+import { InvocationLog } from './domain/invocation-log.ts';
 import { createPrompt } from './routes/create-prompt.ts';
 import { createVersion } from './routes/create-version.ts';
 import { getPrompt } from './routes/get-prompt.ts';
@@ -67,7 +68,9 @@ export class PromptService implements Service {
         mayLeave: (text) => !holdsPersonalData(text),
       }),
     );
-    const server = this.#server({ config, logger, database, replicas }, signer);
+    const log = new InvocationLog({ database, logger });
+    this.#running.defer(() => log.close(config.graceMs));
+    const server = this.#server({ config, logger, database, replicas, log }, signer);
     const { host, port } = config.listen;
     const bound = await server.listen(host, port);
     const broker = this.#running.use(await Broker.connect(config.natsUrl, config.name, logger));

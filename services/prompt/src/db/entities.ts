@@ -55,6 +55,11 @@ export const InvocationSchema = defineEntity({
     name: p.text(),
     version: p.text(),
     deployment: p.text(),
+    caller: p.text(),
+    /** As in the entry; '' where nothing failed. */
+    error: p.text(),
+    failed: p.boolean(),
+    experimentId: p.text().nullable(),
     /** The client's token; null for none. */
     requestId: p.text().nullable(),
     /** sha256 of the request, to tell a repeat from another request with the same token. */
@@ -73,8 +78,11 @@ export const ScoreSchema = defineEntity({
     invocationId: p.text().primary(),
     name: p.text().primary(),
     author: p.text().primary(),
+    tenant: p.text(),
     value: p.double(),
     reason: p.text(),
+    /** ScoreSource. */
+    source: p.integer(),
     createdMs: p.bigint('number'),
   },
 });

@@ -1,4 +1,5 @@
 import { sqlMigration } from '@landfall/common/db/migration.ts';
+import { runningMigration } from './migrations/running.ts';
 
 export const promptMigrations = [
   sqlMigration('prompt-0001', [
@@ -18,4 +19,5 @@ export const promptMigrations = [
        value double precision not null, reason text not null, created_ms bigint not null,
        primary key (invocation_id, name, author))`,
   ]),
+  runningMigration,
 ];

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
@@ -11,10 +12,12 @@ import {
 import { trace } from '@opentelemetry/api';
 import { v7 as uuidv7 } from 'uuid';
 import type { PromptContext, Route } from '../context.ts';
-import { addPart, answerParts, mergeSampling } from '../domain/answer.ts';
+import { mergeSampling } from '../domain/answer.ts';
+import { findAnswered, invocationDigest } from '../domain/answered.ts';
+import { type Asking, converse } from '../domain/conversation.ts';
 import { loadDraft } from '../domain/draft.ts';
 import { findVersion } from '../domain/find.ts';
-import { findAnswered, writeLog } from '../domain/invocation-log.ts';
+import { costOf } from '../domain/price.ts';
 import { render } from '../domain/render.ts';
 
 export const invoke: Route<'invoke'> = (context) => (request, call) => run(context, request, call);
@@ -24,23 +27,40 @@ async function* run(
   request: InvokeRequest,
   call: CallContext,
 ): AsyncGenerator<InvokeResponse> {
-  const { database, config, logger } = context;
-  const { tenant, subject } = call.identity;
-  const answered = await findAnswered(database, tenant, request);
+  const answered = await findAnswered(context, call.identity.tenant, request);
   if (answered) {
-    yield create(InvokeResponseSchema, {
-      invocationId: answered.id,
-      version: answered.version,
-      delta: answered.output,
-    });
+    const { id, version, output } = answered;
+    yield create(InvokeResponseSchema, { invocationId: id, version, delta: output });
     yield create(InvokeResponseSchema, { invocation: withoutTurns(answered) });
     return;
   }
+  const place = context.log.admit();
+  try {
+    const { entry, asking } = await prepare(context, request, call);
+    yield* ask(context, request, { entry, asking }, call);
+  } finally {
+    place.release();
+  }
+}
+
+interface Prepared {
+  entry: Invocation;
+  asking: Asking;
+}
+
+/** Finds and renders the version. @throws LandfallError before anything is logged: no model has been asked */
+async function prepare(
+  { database, config }: PromptContext,
+  request: InvokeRequest,
+  call: CallContext,
+): Promise<Prepared> {
+  const { tenant, subject } = call.identity;
   const { version, label } = await database.read((em) =>
     findVersion(em, tenant, request.name, request.version),
   );
   const draft = loadDraft(version.content);
   const rendered = render(draft, request.variables ?? {}, config.maxRenderedLength);
+  const sampling = mergeSampling(draft.sampling, request.sampling);
   const entry = create(InvocationSchema, {
     id: uuidv7(),
     name: request.name,
@@ -48,32 +68,52 @@ async function* run(
     label,
     deployment: request.deployment,
     rendered,
+    sampling,
+    createTime: timestampFromMs(Date.now()),
     traceId: trace.getSpanContext(call.trace)?.traceId ?? '',
     caller: subject,
   });
-  yield create(InvokeResponseSchema, { invocationId: entry.id, version: entry.version });
-  const sampling = mergeSampling(draft.sampling, request.sampling);
-  let logged = false;
+  const route = {
+    deployments: [request.deployment, ...request.fallbackDeployments],
+    afterFirstToken: request.fallBackAfterFirstToken,
+  };
+  return { entry, asking: { route, sampling, samples: request.samples || 1 } };
+}
+
+async function* ask(
+  context: PromptContext,
+  request: InvokeRequest,
+  { entry, asking }: Prepared,
+  call: CallContext,
+): AsyncGenerator<InvokeResponse> {
+  const write = () => {
+    const cost = costOf(context.config.prices, entry.model, entry.usage);
+    if (cost) entry.cost = cost;
+    context.log.add({
+      tenant: call.identity.tenant,
+      requestId: request.requestId,
+      requestDigest: invocationDigest(request),
+      entry,
+      createdMs: Date.now(),
+    });
+  };
+  let written = false;
   try {
-    const question = { deployment: request.deployment, messages: rendered, sampling };
-    for await (const part of answerParts(context, question, call)) {
-      addPart(entry, part);
-      if (part.delta) yield create(InvokeResponseSchema, { delta: part.delta });
+    yield create(InvokeResponseSchema, { invocationId: entry.id, version: entry.version });
+    for await (const { delta, reset } of converse(context, asking, entry, call)) {
+      yield create(InvokeResponseSchema, { delta, reset });
     }
-    // Before the last message: who has seen the end of an answer finds it in the log.
-    await writeLog(database, tenant, request, entry);
-    logged = true;
+    write();
+    written = true;
     yield create(InvokeResponseSchema, { invocation: withoutTurns(entry) });
   } catch (cause) {
     entry.error = codeName(cause, call.signal);
     throw cause;
   } finally {
-    if (!logged) {
+    if (!written) {
       // The caller left in the middle, or the call failed: what was answered up to here is kept too.
       entry.error ||= 'CANCELLED';
-      await writeLog(database, tenant, request, entry).catch((error: Error) =>
-        logger.error({ err: error, invocation: entry.id }, 'an invocation could not be logged'),
-      );
+      write();
     }
   }
 }

@@ -1,0 +1,130 @@
+import { create } from '@bufbuild/protobuf';
+import type { CallContext } from '@landfall/common/rpc/call-context.ts';
+import type { Invocation } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
+import {
+  type OutputConstraint,
+  type SamplingOptions,
+  SamplingOptionsSchema,
+  type Usage,
+  UsageSchema,
+} from '@landfall/proto/landfall/text/v1/generation_pb.js';
+import type { PromptContext } from '../context.ts';
+import { answerByOneOf, type Journey, type Route } from './fall-back.ts';
+import { byText, vote } from './samples.ts';
+
+/** How an answer is got. */
+export interface Asking {
+  route: Route;
+  sampling: SamplingOptions;
+  /** 1 streams; more vote. */
+  samples: number;
+  constraint?: OutputConstraint | undefined;
+}
+
+/** New text, and whether what came before it is void. */
+export interface Piece {
+  delta: string;
+  reset: boolean;
+}
+
+/** Equal samples vote for nothing: where nobody has said how warm, they are taken at this temperature. */
+const SAMPLES_TEMPERATURE = 0.7;
+
+/**
+ * Gets an answer to the entry's rendered turns, piece by piece, and writes into the entry what comes: output, model,
+ * deployment, usage, failed attempts, votes.
+ * @throws LandfallError what the last deployment says; the entry holds what had come
+ */
+export async function* converse(
+  context: Pick<PromptContext, 'replicas'>,
+  asking: Asking,
+  entry: Invocation,
+  call: CallContext,
+): AsyncGenerator<Piece> {
+  if (asking.samples > 1) yield* ballots(context, asking, entry, call);
+  else yield* stream(context, asking, entry, call);
+}
+
+async function* stream(
+  context: Pick<PromptContext, 'replicas'>,
+  { route, sampling, constraint }: Asking,
+  entry: Invocation,
+  call: CallContext,
+): AsyncGenerator<Piece> {
+  const journey = journeyOf(entry);
+  const question = { messages: entry.rendered, sampling, constraint };
+  let reset = false;
+  try {
+    for await (const next of answerByOneOf(context, route, question, call, journey)) {
+      if (next.reset) {
+        entry.output = '';
+        reset = true;
+        continue;
+      }
+      const { delta, model, usage, finishReason } = next.part;
+      entry.output += delta;
+      if (model) entry.model = model;
+      if (usage) entry.usage = addUsage(entry.usage, usage);
+      if (finishReason) entry.finishReason = finishReason;
+      if (!delta) continue;
+      yield { delta, reset };
+      reset = false;
+    }
+  } finally {
+    entry.deployment = journey.deployment || entry.deployment;
+  }
+}
+
+async function* ballots(
+  context: Pick<PromptContext, 'replicas'>,
+  { route, sampling, samples, constraint }: Asking,
+  entry: Invocation,
+  call: CallContext,
+): AsyncGenerator<Piece> {
+  const journey = journeyOf(entry);
+  const many = create(SamplingOptionsSchema, {
+    ...sampling,
+    temperature: sampling.temperature ?? SAMPLES_TEMPERATURE,
+    n: samples,
+  });
+  entry.sampling = many;
+  let texts: string[] = new Array(samples).fill('');
+  // Nothing is shown before the vote, so a deployment that fails in the middle is replaced as one that never began.
+  const whole = { ...route, afterFirstToken: true };
+  try {
+    const question = { messages: entry.rendered, sampling: many, constraint };
+    for await (const next of answerByOneOf(context, whole, question, call, journey)) {
+      if (next.reset) {
+        texts = new Array(samples).fill('');
+        continue;
+      }
+      const { delta, index, model, usage, finishReason } = next.part;
+      if (index < samples) texts[index] += delta;
+      if (model) entry.model = model;
+      if (usage) entry.usage = addUsage(entry.usage, usage);
+      if (finishReason) entry.finishReason = finishReason;
+    }
+  } finally {
+    entry.deployment = journey.deployment || entry.deployment;
+  }
+  const { output, votes } = vote(texts, byText);
+  entry.output = output;
+  entry.votes = votes;
+  yield { delta: output, reset: false };
+}
+
+/** A journey whose failures are the entry's. */
+const journeyOf = (entry: Invocation): Journey => ({ deployment: '', failed: entry.failedAttempts });
+
+/** Tokens and times of two questions, one behind the other; the first token is the first one's. */
+function addUsage(before: Usage | undefined, next: Usage): Usage {
+  if (!before) return next;
+  return create(UsageSchema, {
+    inputTokens: before.inputTokens + next.inputTokens,
+    outputTokens: before.outputTokens + next.outputTokens,
+    cachedTokens: before.cachedTokens + next.cachedTokens,
+    timeToFirstTokenMs: before.timeToFirstTokenMs,
+    durationMs: before.durationMs + next.durationMs,
+    queueMs: before.queueMs + next.queueMs,
+  });
+}
