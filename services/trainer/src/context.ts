@@ -8,6 +8,7 @@ import type { RegistryGateway } from './clients/registry.ts';
 import type { ReplicaPool } from './clients/replicas.ts';
 import type { TrainerConfig } from './config.ts';
 import type { JobChanges } from './domain/job-changes.ts';
+import type { Scratch } from './domain/scratch.ts';
 import type { PlanController } from './plan/controller.ts';
 
 /** What every route works with. */
@@ -21,6 +22,7 @@ export interface TrainerContext {
   /** Watchers of jobs and of plans, by their ids. */
   readonly changes: JobChanges;
   readonly plans: PlanController;
+  readonly scratch: Scratch;
   /** Fires when the service stops: streams that would last longer end then. */
   readonly stopping: AbortSignal;
 }

@@ -17,6 +17,7 @@ import { DeploymentGateway } from './clients/deployments.ts';
 import { RegistryGateway } from './clients/registry.ts';
 import { ReplicaPool } from './clients/replicas.ts';
 import type { TrainerConfig } from './config.ts';
+import { evaluationLeftConsumer } from './consumers/evaluation-left.ts';
 import { jobFinishedConsumer } from './consumers/job-finished.ts';
 import type { TrainerContext } from './context.ts';
 import { trainerEntities } from './db/entities.ts';
@@ -26,6 +27,7 @@ import { plansMigration } from './db/migrations/plans.ts';
 import { planEntities } from './db/plan-entities.ts';
 import { JobChanges } from './domain/job-changes.ts';
 import { QUEUE } from './domain/queue.ts';
+import { Scratch } from './domain/scratch.ts';
 import { PlanController } from './plan/controller.ts';
 import { trainerRoutes, workerRoutes } from './routes/routes.ts';
 
@@ -70,6 +72,7 @@ export class TrainerService implements Service {
     const signer = new IdentitySigner(config.meshKey);
     const server = new RpcServer({ signer, logger, tls: config.tls, maxReceiveBytes: MAX_RECEIVE_BYTES });
     const context = this.#context(database, signer);
+    await context.scratch.sweep();
     server.add(TrainerContract, trainerRoutes(context)).add(WorkerContract, workerRoutes(context));
     const { host, port } = config.listen;
     const bound = await server.listen(host, port);
@@ -81,6 +84,7 @@ export class TrainerService implements Service {
     const plans = this.#running.use(context.plans);
     plans.start(context);
     await this.#running.use(jobFinishedConsumer(context, broker)).start();
+    await this.#running.use(evaluationLeftConsumer(context, broker)).start();
     this.#running.defer(() => server.drain(config.graceMs));
     server.health.set('readiness', true);
     return { address: `${host}:${bound}`, metrics: telemetry.metricsUrl };
@@ -109,6 +113,7 @@ export class TrainerService implements Service {
       deployments: new DeploymentGateway(balancer.client(BalancerService)),
       changes: new JobChanges(),
       plans: new PlanController(),
+      scratch: new Scratch(config.home),
       stopping: this.#stopping.signal,
     };
   }

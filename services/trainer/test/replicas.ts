@@ -27,6 +27,8 @@ export interface FakeReplicas extends AsyncDisposable {
   answer: Answer;
   /** Models by the names of their deployments, as they were declared. */
   deployments: Map<string, { model: string; replicas: number }>;
+  /** Told of each deployment that is stopped. */
+  stopped?: (name: string) => void;
 }
 
 export async function startFakeReplicas(signer: IdentitySigner, logger: Logger): Promise<FakeReplicas> {
@@ -85,6 +87,12 @@ export async function startFakeReplicas(signer: IdentitySigner, logger: Logger):
     updateDeployment: ({ name, model }) => {
       fake.deployments.set(name, { ...deployment(name).deployment, model });
       return deployment(name);
+    },
+    stopDeployment: ({ name }) => {
+      const found = deployment(name);
+      fake.deployments.delete(name);
+      fake.stopped?.(name);
+      return found;
     },
     async *watchEndpoints({ model }, { signal }) {
       const endpoints = addresses.map((address) => ({ id: address, address, state: EndpointState.READY }));

@@ -268,6 +268,22 @@ describe('the trainer', () => {
     expect(failed.outputVersion).toBe('');
   });
 
+  it('stops the deployment of an evaluation whose worker died, once its job has ended', async (t) => {
+    if (!mesh) return t.skip();
+    const { trainer, replicas } = mesh;
+    const { job } = await trainer.createJob({ spec: spec('left-behind') });
+    const [own, other] = [`evaluation-${job!.id}`, 'evaluation-of-another'];
+    for (const name of [own, other])
+      replicas.deployments.set(name, { model: 'models:/draft/1.0.0', replicas: 1 });
+    const stopped = Promise.withResolvers<string>();
+    replicas.stopped = stopped.resolve;
+    await trainer.cancelJob({ id: job!.id });
+    expect(await stopped.promise).toBe(own);
+    expect(replicas.deployments.has(other)).toBe(true);
+    replicas.deployments.delete(other);
+    delete replicas.stopped;
+  });
+
   it('gives a job to the newest attempt and refuses older ones', async (t) => {
     if (!mesh) return t.skip();
     const { trainer, worker } = mesh;

@@ -52,6 +52,10 @@ export class DeploymentGateway {
     else await this.#client.deploy({ name, model, replicas, requestId }, options);
   }
 
+  async stop(name: string, options: CallOptions): Promise<void> {
+    await this.#client.stopDeployment({ name }, options);
+  }
+
   /** @throws LandfallError FAILED_PRECONDITION when it does not answer in time, with what stands in the way */
   async ready(name: string, model: string, signal: AbortSignal, options: CallOptions): Promise<void> {
     const startMs = Date.now();

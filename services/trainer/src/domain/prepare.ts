@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { invalidArgument, resourceExhausted } from '@landfall/common/errors/errors.ts';
@@ -10,7 +9,7 @@ import type {
   PrepareDatasetRequest,
   PrepareDatasetResponse,
 } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
-import type { RegistryGateway } from '../clients/registry.ts';
+import type { TrainerContext } from '../context.ts';
 import { IssueReport } from '../engine/data/issues.ts';
 import { type PreparationTask, REPORT_FILE } from '../engine/preparation/task.ts';
 import { PreparationError, prepareInThread } from '../engine/preparation/thread.ts';
@@ -34,7 +33,7 @@ const turns = new Turns({ running: 2, waiting: 32 });
  *   suffice
  */
 export async function prepare(
-  registry: RegistryGateway,
+  { registry, scratch }: TrainerContext,
   raw: Version,
   { options = create(PreparationOptionsSchema), dryRun, requestId }: PrepareDatasetRequest,
   context: CallContext,
@@ -56,8 +55,7 @@ export async function prepare(
   );
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(await turns.take(context.signal));
-  const output = await mkdtemp(path.join(tmpdir(), 'landfall-prepare-'));
-  cleanup.defer(() => rm(output, { recursive: true, force: true }));
+  const { path: output } = cleanup.use(await scratch.folder('prepare'));
   const task: PreparationTask = {
     source: raw.ref,
     folder: await registry.folder(raw, call),

@@ -108,7 +108,7 @@ const choose: Stage = async (service, row, signal) => {
   return true;
 
   async function tokensNeeded(resolved: ResolvedSpec): Promise<number> {
-    return Number.isFinite(left.tokens) ? tokensOfJob(service.registry, resolved.spec, call) : 0;
+    return Number.isFinite(left.tokens) ? tokensOfJob(service, resolved.spec, call) : 0;
   }
 };
 

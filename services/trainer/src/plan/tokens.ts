@@ -1,10 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { CallOptions } from '@landfall/common/rpc/client.ts';
 import { Kind, type Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import type { JobSpec } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
-import type { RegistryGateway } from '../clients/registry.ts';
+import type { TrainerContext } from '../context.ts';
 import { readRows } from '../domain/training-data.ts';
 import { encodeExample } from '../engine/data/encode.ts';
 import { IssueReport } from '../engine/data/issues.ts';
@@ -29,14 +28,15 @@ const SAMPLE = 1000;
  * @param spec without gaps
  */
 export async function tokensOfJob(
-  registry: RegistryGateway,
+  service: TrainerContext,
   spec: JobSpec,
   options: CallOptions,
 ): Promise<number> {
+  const { registry } = service;
   const base = await registry.ready(spec.baseModel, Kind.BASE, 'spec.base_model', options);
   const train = await registry.ready(spec.trainDataset, Kind.DATASET, 'spec.train_dataset', options);
   const { examples } = await readRows(registry, train, true, options);
-  const tokenizer = await fetchTokenizer(registry, base, options);
+  const tokenizer = await fetchTokenizer(service, base, options);
   const { instructionTemplates, maxLength, epochs } = spec.config!;
   const templates = parseTemplates(instructionTemplates, tokenizer.hasChatTemplate);
   const every = Math.max(1, Math.floor(examples.length / SAMPLE));
@@ -53,18 +53,14 @@ export async function tokensOfJob(
 }
 
 async function fetchTokenizer(
-  registry: RegistryGateway,
+  { registry, scratch }: TrainerContext,
   base: Version,
   options: CallOptions,
 ): Promise<Tokenizer> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'landfall-tokenizer-'));
-  try {
-    for (const name of FILES) {
-      const content = await registry.read(base, name, options);
-      if (content) await writeFile(path.join(folder, name), content);
-    }
-    return await loadTokenizer(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  await using folder = await scratch.folder('tokenizer');
+  for (const name of FILES) {
+    const content = await registry.read(base, name, options);
+    if (content) await writeFile(path.join(folder.path, name), content);
   }
+  return await loadTokenizer(folder.path);
 }

@@ -4,5 +4,5 @@ import { prepare } from '../domain/prepare.ts';
 
 export const prepareDataset: Route<'prepareDataset'> = (service) => async (request, context) => {
   const raw = await service.registry.ready(request.dataset, Kind.DATASET, 'dataset', { context });
-  return prepare(service.registry, raw, request, context);
+  return prepare(service, raw, request, context);
 };

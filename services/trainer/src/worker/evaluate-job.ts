@@ -9,6 +9,7 @@ import {
 } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { RegistryGateway } from '../clients/registry.ts';
 import type { ReplicaPool, ReplicaSet } from '../clients/replicas.ts';
+import { evaluationDeployment } from '../domain/evaluation-deployment.ts';
 import type { Example } from '../engine/data/example.ts';
 import { checkFolder } from '../engine/data/files.ts';
 import { type PromptTemplate, parseTemplates } from '../engine/data/template.ts';
@@ -94,7 +95,7 @@ class JobEvaluator {
     const baseSet = open(base.ref);
     let tuned: ServedModel = { replicas: baseSet, adapter: draft };
     if (output === 'model') {
-      const name = `evaluation-${job.id}`;
+      const name = evaluationDeployment(job.id);
       stack.use(await this.#attempt.patiently(() => replicas.deployDraft(name, draft, identity)));
       tuned = { replicas: open(draft), adapter: '' };
     }
