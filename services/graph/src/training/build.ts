@@ -72,6 +72,7 @@ export function buildTraining(
   const renamed = new Map(
     lora ? [...loraOwnWeights(config, lora)].map(([name, weight]) => [weight, name]) : [],
   );
+  const wide = new Map<string, Value>();
   const frozenWeight = (name: string): Value => {
     const shape = shapes.get(name)!;
     if (!inHalf || shape.length !== 2) return weights.get(name, shape);
@@ -79,7 +80,6 @@ export function buildTraining(
     wide.set(name, known);
     return known;
   };
-  const wide = new Map<string, Value>();
   const weight = (name: string): Tensor =>
     parameters.get(renamed.get(name) ?? name) ?? tape.constant(frozenWeight(name));
 

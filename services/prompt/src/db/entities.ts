@@ -59,7 +59,6 @@ export const InvocationSchema = defineEntity({
     /** As in the entry; '' where nothing failed. */
     error: p.text(),
     failed: p.boolean(),
-    experimentId: p.text().nullable(),
     /** The client's token; null for none. */
     requestId: p.text().nullable(),
     /** sha256 of the request, to tell a repeat from another request with the same token. */
@@ -81,8 +80,6 @@ export const ScoreSchema = defineEntity({
     tenant: p.text(),
     value: p.double(),
     reason: p.text(),
-    /** ScoreSource. */
-    source: p.integer(),
     createdMs: p.bigint('number'),
   },
 });

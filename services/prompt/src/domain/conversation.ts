@@ -2,7 +2,6 @@ import { create } from '@bufbuild/protobuf';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import type { Invocation } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
 import {
-  type OutputConstraint,
   type SamplingOptions,
   SamplingOptionsSchema,
   type Usage,
@@ -10,7 +9,7 @@ import {
 } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type { PromptContext } from '../context.ts';
 import { answerByOneOf, type Journey, type Route } from './fall-back.ts';
-import { byText, vote } from './samples.ts';
+import { vote } from './samples.ts';
 
 /** How an answer is got. */
 export interface Asking {
@@ -18,7 +17,6 @@ export interface Asking {
   sampling: SamplingOptions;
   /** 1 streams; more vote. */
   samples: number;
-  constraint?: OutputConstraint | undefined;
 }
 
 /** New text, and whether what came before it is void. */
@@ -47,12 +45,12 @@ export async function* converse(
 
 async function* stream(
   context: Pick<PromptContext, 'replicas'>,
-  { route, sampling, constraint }: Asking,
+  { route, sampling }: Asking,
   entry: Invocation,
   call: CallContext,
 ): AsyncGenerator<Piece> {
   const journey = journeyOf(entry);
-  const question = { messages: entry.rendered, sampling, constraint };
+  const question = { messages: entry.rendered, sampling };
   let reset = false;
   try {
     for await (const next of answerByOneOf(context, route, question, call, journey)) {
@@ -77,7 +75,7 @@ async function* stream(
 
 async function* ballots(
   context: Pick<PromptContext, 'replicas'>,
-  { route, sampling, samples, constraint }: Asking,
+  { route, sampling, samples }: Asking,
   entry: Invocation,
   call: CallContext,
 ): AsyncGenerator<Piece> {
@@ -92,7 +90,7 @@ async function* ballots(
   // Nothing is shown before the vote, so a deployment that fails in the middle is replaced as one that never began.
   const whole = { ...route, afterFirstToken: true };
   try {
-    const question = { messages: entry.rendered, sampling: many, constraint };
+    const question = { messages: entry.rendered, sampling: many };
     for await (const next of answerByOneOf(context, whole, question, call, journey)) {
       if (next.reset) {
         texts = new Array(samples).fill('');
@@ -107,7 +105,7 @@ async function* ballots(
   } finally {
     entry.deployment = journey.deployment || entry.deployment;
   }
-  const { output, votes } = vote(texts, byText);
+  const { output, votes } = vote(texts);
   entry.output = output;
   entry.votes = votes;
   yield { delta: output, reset: false };

@@ -37,8 +37,7 @@ export interface Journey {
 }
 
 /**
- * Asks the deployments in order until one answers. One that does not know the language that the answer is held to is
- * asked again without.
+ * Asks the deployments in order until one answers.
  * @throws LandfallError the last one's failure, or the first that is not a deployment's
  */
 export async function* answerByOneOf(
@@ -52,7 +51,7 @@ export async function* answerByOneOf(
     journey.deployment = deployment;
     let begun = false;
     try {
-      for await (const part of heldIfPossible(context, { ...question, deployment }, call)) {
+      for await (const part of answerParts(context, { ...question, deployment }, call)) {
         begun ||= part.delta !== '';
         yield { reset: false, part };
       }
@@ -65,32 +64,6 @@ export async function* answerByOneOf(
       if (begun) yield { reset: true };
     }
   }
-}
-
-async function* heldIfPossible(
-  context: Pick<PromptContext, 'replicas'>,
-  question: Question,
-  call: CallContext,
-): AsyncGenerator<GenerateResponse> {
-  let begun = false;
-  try {
-    for await (const part of answerParts(context, question, call)) {
-      begun ||= part.delta !== '';
-      yield part;
-    }
-  } catch (cause) {
-    if (begun || !question.constraint || !refusesConstraint(cause)) throw cause;
-    yield* answerParts(context, { ...question, constraint: undefined }, call);
-  }
-}
-
-/** A backend without such a grammar; the answer is checked in any case. */
-function refusesConstraint(cause: unknown): boolean {
-  return (
-    cause instanceof LandfallError &&
-    (cause.code === status.INVALID_ARGUMENT || cause.code === status.UNIMPLEMENTED) &&
-    cause.fieldViolations.some(({ field }) => field.split('.')[0] === 'constraint')
-  );
 }
 
 function isOfTheDeployment(cause: unknown): boolean {

@@ -15,7 +15,6 @@ export interface LogRecord {
   /** The client's token; empty for none. */
   requestId: string;
   requestDigest: string;
-  /** What is stored: already masked. */
   entry: Invocation;
   createdMs: number;
 }
@@ -23,10 +22,6 @@ export interface LogRecord {
 export interface InvocationLogOptions {
   database: Database;
   logger: Logger;
-  /** Runs in the transaction of each batch, with what it holds. */
-  inTransaction?: (em: EntityManager, batch: readonly LogRecord[]) => Promise<void>;
-  /** Called behind the commit of each batch; must not throw. */
-  committed?: (batch: readonly LogRecord[]) => void;
   /** Invocations that run or wait to be written, at most (default 10,000). */
   limit?: number;
   /** A batch gathers for this long, in ms (default 20): the most that a crash adds to what is lost. */
@@ -172,7 +167,6 @@ export class InvocationLog implements AsyncDisposable {
       const key = tokenKey(record.tenant, record.requestId);
       if (this.#byToken.get(key) === record) this.#byToken.delete(key);
     }
-    this.#options.committed?.(batch);
   }
 
   /** One transaction; where the rows themselves are refused, row by row, so that one that no table takes stops no other. */
@@ -194,8 +188,7 @@ export class InvocationLog implements AsyncDisposable {
   }
 
   async #commit(batch: readonly LogRecord[]): Promise<void> {
-    const { database, inTransaction } = this.#options;
-    await database.transaction(async (em) => {
+    await this.#options.database.transaction(async (em) => {
       // A commit whose answer got lost is tried again.
       const ids = batch.map(({ entry }) => entry.id);
       const there = new Set(
@@ -206,7 +199,6 @@ export class InvocationLog implements AsyncDisposable {
       const taken = await takenTokens(em, fresh);
       const rows = fresh.map((record) => rowOf(record, taken));
       await em.insertMany(InvocationSchema, rows);
-      await inTransaction?.(em, fresh);
     });
   }
 }
@@ -238,7 +230,6 @@ function rowOf(record: LogRecord, taken: Set<string>) {
     caller: entry.caller,
     error: entry.error,
     failed: entry.error !== '',
-    experimentId: entry.experimentId || null,
     requestId: keeps ? requestId : null,
     requestDigest,
     entry: toJsonString(InvocationMessage, create(InvocationMessage, { ...entry, scores: [] })),

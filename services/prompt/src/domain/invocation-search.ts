@@ -43,7 +43,7 @@ function conditions(
   request: ListInvocationsRequest,
   before: string | undefined,
 ): FilterQuery<InvocationRow> {
-  const { name, version, deployment, caller, error, experimentId } = request;
+  const { name, version, deployment, caller, error } = request;
   const { from, below } = idBounds(request, before);
   return {
     tenant,
@@ -53,7 +53,6 @@ function conditions(
     ...(deployment ? { deployment } : {}),
     ...(caller ? { caller } : {}),
     ...(error === '*' ? { failed: true } : error === '-' ? { failed: false } : error ? { error } : {}),
-    ...(experimentId ? { experimentId } : {}),
   };
 }
 

@@ -73,13 +73,12 @@ export async function invocationReplies(
     const entry = fromJsonString(InvocationMessage, row.entry);
     entry.scores = scores
       .filter((score) => score.invocationId === row.id)
-      .map(({ name, value, reason, author, createdMs, source }) =>
+      .map(({ name, value, reason, author, createdMs }) =>
         create(ScoreMessage, {
           name,
           value: Number(value),
           reason,
           author,
-          source,
           createTime: timestampFromMs(createdMs),
         }),
       );

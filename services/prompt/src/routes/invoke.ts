@@ -105,6 +105,8 @@ async function* ask(
     }
     write();
     written = true;
+    // Who sends the token again must find the answer, whatever dies meanwhile.
+    if (request.requestId) await context.log.settled();
     yield create(InvokeResponseSchema, { invocation: withoutTurns(entry) });
   } catch (cause) {
     entry.error = codeName(cause, call.signal);

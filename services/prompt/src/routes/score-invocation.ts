@@ -1,5 +1,4 @@
 import { invalidArgument, notFound } from '@landfall/common/errors/errors.ts';
-import { ScoreSource } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
 import type { Route } from '../context.ts';
 import { InvocationSchema, ScoreSchema } from '../db/entities.ts';
 import { invocationReplies } from '../domain/replies.ts';
@@ -21,7 +20,6 @@ export const scoreInvocation: Route<'scoreInvocation'> =
         name,
         author: subject,
         tenant,
-        source: ScoreSource.PERSON,
         value,
         reason,
         createdMs: Date.now(),

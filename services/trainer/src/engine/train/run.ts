@@ -148,7 +148,7 @@ export async function runTraining(
         ...point,
         totalSteps: steps,
         gradNorm,
-        lossScale: state.lossScale?.scale ?? 0,
+        lossScale: lossScale?.state.scale ?? 0,
         tokensPerSecond: rate.tokensPerSecond(),
         remainingSeconds: rate.remaining(steps - state.step),
         tokens: trainedTokens,
