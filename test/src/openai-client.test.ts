@@ -101,7 +101,8 @@ describe('chat', () => {
       stream: true,
       stop: [stop, '绝不出现'],
     });
-    expect(textOf(await stream.finalChatCompletion())).toBe(expected);
+    // The client makes null of an empty text that it has put together itself.
+    expect(textOf(await stream.finalChatCompletion()) ?? '').toBe(expected);
   });
 
   check('the same seed gives the same text, another one another', async () => {
