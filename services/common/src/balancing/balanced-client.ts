@@ -157,7 +157,8 @@ export class BalancedClient implements AsyncDisposable {
       return await hedged(
         (over) => once(options.signal ? AbortSignal.any([options.signal, over]) : over),
         afterMs,
-        () => tried.size > 0 && held.set.hasOther(tried) && held.set.budget.takeRetry(),
+        () => tried.size > 0,
+        () => held.set.hasOther(tried) && held.set.budget.takeRetry(),
       );
     } finally {
       this.#giveBack(held);
