@@ -1,44 +1,20 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import { type TestDatabase, testDatabase } from '@landfall/common/db/test-database.ts';
 import { unavailable } from '@landfall/common/errors/errors.ts';
 import { Broker, EVENT_STREAM } from '@landfall/common/events/broker.ts';
-import { type NatsServer, startNatsServer } from '@landfall/common/events/nats-server.ts';
-import { IdentitySigner } from '@landfall/common/identity/signer.ts';
 import { createLogger } from '@landfall/common/log/logger.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
-import { RpcChannel, type RpcClient } from '@landfall/common/rpc/client.ts';
-import { RpcServer } from '@landfall/common/rpc/server.ts';
-import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
-import { EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import type { RpcClient } from '@landfall/common/rpc/client.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
-import { PromptService as PromptContract } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
+import type { PromptService } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
-import {
-  type GenerateRequest,
-  TextInferenceService,
-} from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import type { GenerateRequest } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { readConfig } from '../src/config.ts';
-import { PromptService } from '../src/service.ts';
+import { editor, invoked, type Stage, stage } from './stage.ts';
 
-const MODEL = 'models:/qa/1.0.0';
-const key = randomBytes(48);
-const signer = new IdentitySigner(key);
-const logger = createLogger('test', 'silent');
-const editor = { subject: 'key:editor', tenant: 'acme', role: Role.EDITOR };
-
-let place: TestDatabase | undefined;
-let folder: string;
-let nats: NatsServer;
-let mesh: RpcServer;
-let service: PromptService;
-let channel: RpcChannel;
-let prompts: RpcClient<typeof PromptContract>;
+let at: Stage | undefined;
+let prompts: RpcClient<typeof PromptService>;
 const asked: GenerateRequest[] = [];
 let cancelled = 0;
 
@@ -61,65 +37,22 @@ async function* generate(request: GenerateRequest, context: CallContext) {
 }
 
 beforeAll(async () => {
-  place = await testDatabase();
-  if (!place) return;
-  folder = mkdtempSync(join(tmpdir(), 'landfall-prompt-'));
-  nats = await startNatsServer({ folder: join(folder, 'nats') });
-  const state: { port: number } = { port: 0 };
-  mesh = new RpcServer({ signer, logger });
-  mesh.add(TextInferenceService, { generate });
-  mesh.add(BalancerService, {
-    async *watchEndpoints(_request, { signal }) {
-      const address = `127.0.0.1:${state.port}`;
-      yield {
-        endpoints: [{ id: 'r1', address, state: EndpointState.READY, weight: 1 }],
-        model: MODEL,
-        base: MODEL,
-        revision: 1n,
-      };
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-    },
-  });
-  state.port = await mesh.listen('127.0.0.1', 0);
-  writeFileSync(join(folder, 'mesh.key'), key);
-  const config = readConfig({
-    LANDFALL_HOME: folder,
-    LANDFALL_NATS_URL: nats.url,
-    LANDFALL_DATABASE_URL: place.url,
-    LANDFALL_MESH_KEY_FILE: join(folder, 'mesh.key'),
-    LANDFALL_BALANCER_URL: `127.0.0.1:${state.port}`,
-  });
-  service = await PromptService.create(config, { logger });
-  const { address } = await service.start();
-  channel = new RpcChannel(address, { signer, identity: editor });
-  prompts = channel.client(PromptContract);
+  at = await stage({ qa: generate });
+  if (at) prompts = at.prompts;
 });
 beforeEach(() => {
   asked.length = 0;
 });
 afterAll(async () => {
-  channel?.close();
-  await service?.[Symbol.asyncDispose]();
-  await mesh?.drain(100);
-  await nats?.[Symbol.asyncDispose]();
-  await place?.[Symbol.asyncDispose]();
-  if (folder) rmSync(folder, { recursive: true, force: true });
+  await at?.[Symbol.asyncDispose]();
 });
 
 const draft = (template: string) => ({ messages: [{ role: 'user', template }] });
 
-async function invoke(request: Parameters<typeof prompts.invoke>[0]) {
-  let text = '';
-  let invocation: import('@landfall/proto/landfall/prompt/v1/prompt_pb.js').Invocation | undefined;
-  for await (const part of prompts.invoke(request)) {
-    text += part.delta;
-    invocation = part.invocation ?? invocation;
-  }
-  return { text, invocation: invocation! };
-}
+const invoke = (request: Parameters<typeof prompts.invoke>[0]) => invoked(at!, request);
 
 test('versions count up, never change, and are read by number and label', async (t) => {
-  if (!place) return t.skip();
+  if (!at) return t.skip();
   const requestId = randomUUID();
   const first = await prompts.createPrompt({ requestId, name: 'life', draft: draft('一 {q}') });
   expect(first.version!.version).toBe('1.0.0');
@@ -145,12 +78,12 @@ test('versions count up, never change, and are read by number and label', async 
 });
 
 test('a moved label is announced once for each move', async (t) => {
-  if (!place) return t.skip();
+  if (!at) return t.skip();
   await prompts.createPrompt({ name: 'labelled', draft: draft('x') });
   await prompts.createVersion({ name: 'labelled', draft: draft('y') });
   for (const version of ['1.0.0', '1.0.0', '1.1.0'])
     await prompts.setLabel({ name: 'labelled', label: 'live', version });
-  await using broker = await Broker.connect(nats.url, 'reader', logger);
+  await using broker = await Broker.connect(at.natsUrl, 'reader', createLogger('test', 'silent'));
   const revisions = async () => {
     const consumer = await broker.js.consumers.get(EVENT_STREAM, {
       filter_subjects: 'landfall.prompt.label.moved.v1',
@@ -167,7 +100,7 @@ test('a moved label is announced once for each move', async (t) => {
 });
 
 test('an invocation streams, is logged, scored, and repeated from the log', async (t) => {
-  if (!place) return t.skip();
+  if (!at) return t.skip();
   await prompts.createPrompt({
     name: 'ask',
     draft: { ...draft('{q}'), sampling: { maxTokens: 7, temperature: 0.5 } },
@@ -184,7 +117,7 @@ test('an invocation streams, is logged, scored, and repeated from the log', asyn
   expect(invocation).toMatchObject({
     name: 'ask',
     version: '1.0.0',
-    model: MODEL,
+    model: 'models:/qa/1.0.0',
     output: text,
     caller: 'key:editor',
     error: '',
@@ -207,7 +140,7 @@ test('an invocation streams, is logged, scored, and repeated from the log', asyn
 });
 
 test('a failed call and one that was left are logged as such, and leaving stops the work', async (t) => {
-  if (!place) return t.skip();
+  if (!at) return t.skip();
   await prompts.createPrompt({ name: 'wild', draft: draft('{q}') });
   await expect(invoke({ name: 'wild', deployment: 'qa', variables: { q: 'fail' } })).rejects.toMatchObject({
     code: status.UNAVAILABLE,
@@ -223,7 +156,7 @@ test('a failed call and one that was left are logged as such, and leaving stops 
 });
 
 test('tenants see nothing of each other, and roles bound what they do', async (t) => {
-  if (!place) return t.skip();
+  if (!at) return t.skip();
   await prompts.createPrompt({ name: 'private', draft: draft('x') });
   const foreign = { identity: { ...editor, tenant: 'other' } };
   await expect(prompts.getPrompt({ name: 'private' }, foreign)).rejects.toMatchObject({
@@ -238,7 +171,7 @@ test('tenants see nothing of each other, and roles bound what they do', async (t
 });
 
 test('pages hold every prompt once, in order', async (t) => {
-  if (!place) return t.skip();
+  if (!at) return t.skip();
   const identity = { identity: { ...editor, tenant: 'pages' } };
   const names = Array.from({ length: 7 }, (_, i) => `p-${i}`);
   for (const name of names) await prompts.createPrompt({ name, draft: draft('x') }, identity);

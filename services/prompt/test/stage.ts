@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { type TestDatabase, testDatabase } from '@landfall/common/db/test-database.ts';
+import { testDatabase } from '@landfall/common/db/test-database.ts';
 import { notFound } from '@landfall/common/errors/errors.ts';
 import { startNatsServer } from '@landfall/common/events/nats-server.ts';
 import { IdentitySigner } from '@landfall/common/identity/signer.ts';
@@ -33,9 +33,7 @@ export type Replica = (
 /** The service among real servers: a broker, a database, and a replica for each deployment. */
 export interface Stage extends AsyncDisposable {
   readonly prompts: RpcClient<typeof PromptContract>;
-  readonly channel: RpcChannel;
   natsUrl: string;
-  place: TestDatabase;
   /** Ends the service and starts it anew on the same database. */
   restart(): Promise<void>;
 }
@@ -99,12 +97,8 @@ export async function stage(
   };
   return {
     natsUrl: nats.url,
-    place,
     get prompts() {
       return now.prompts;
-    },
-    get channel() {
-      return now.channel;
     },
     async restart() {
       await stop();

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { float16Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
+import { type Checkpoint, float16Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { cudaUnavailable, type Provider } from '@landfall/graph/onnx/provider.ts';
 import { LossScale } from '@landfall/graph/training/loss-scale.ts';
 import type { TrainableSpec } from '@landfall/graph/training/methods.ts';
@@ -88,10 +88,8 @@ async function main(run: TrainRun): Promise<TrainFigures> {
     checkpointing: run.checkpointing || run.method === 'qlora',
     provider: run.provider,
   };
-  const halves = mkdtempSync(join(tmpdir(), 'landfall-float16-'));
-  process.on('exit', () => rmSync(halves, { recursive: true, force: true }));
   const parameters = initialParameters(checkpoint, spec, lcg(3));
-  const stored = run.precision === 'float16' ? float16Checkpoint(checkpoint, halves) : checkpoint;
+  const stored = run.precision === 'float16' ? inHalves(checkpoint) : checkpoint;
   const graph = await TrainingGraph.create(stored, spec, { ...options, forwardPrecision: run.precision });
   const lossScale = graph.isHalf ? new LossScale() : undefined;
   const startSeconds = performance.now() / 1000;
@@ -139,6 +137,13 @@ async function main(run: TrainRun): Promise<TrainFigures> {
     }
   }
   return { ...figures, gradientError: Math.sqrt(difference / norm) };
+}
+
+/** A copy that is there as long as the process is. */
+function inHalves(checkpoint: Checkpoint): Checkpoint {
+  const folder = mkdtempSync(join(tmpdir(), 'landfall-float16-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return float16Checkpoint(checkpoint, folder);
 }
 
 const copied = (gradients: Map<string, Float32Array>) =>

@@ -137,12 +137,14 @@ export class BalancedClient implements AsyncDisposable {
     options: UnaryOptions = {},
   ): Promise<Message> {
     const tried = new Set<string>();
+    const sent = Promise.withResolvers<void>();
     const wish = plainWish(this.#identity(options));
     const once = async (signal: AbortSignal | undefined) => {
       const call: CallSpec = {
         ...{ target, method, wish, tried, delivers: () => true, tells: 'duration' },
         options: signal ? { ...options, signal } : options,
         open: async function* (endpoint, each) {
+          sent.resolve();
           yield await endpoint.channel.unary(method, request, { ...each, attempts: 1 });
         },
       };
@@ -157,7 +159,7 @@ export class BalancedClient implements AsyncDisposable {
       return await hedged(
         (over) => once(options.signal ? AbortSignal.any([options.signal, over]) : over),
         afterMs,
-        () => tried.size > 0,
+        sent.promise,
         () => held.set.hasOther(tried) && held.set.budget.takeRetry(),
       );
     } finally {

@@ -27,26 +27,22 @@ export class CallTimes {
 /**
  * The first answer of a call and of the same call made once more when the first takes long (Dean and Barroso, "The tail
  * at scale", 2013). The other one is cancelled. An error of the first before that time is the call's.
- * @param isSent whether the first is with a replica: the time is waited for again while it is not
+ * @param sent resolves when the first is with a replica: the time runs from there
  * @param mayHedge asked when the time has come
  * @throws what the first attempt throws, when both fail
  */
 export async function hedged<T>(
   call: (signal: AbortSignal) => Promise<T>,
   afterMs: number,
-  isSent: () => boolean,
+  sent: Promise<void>,
   mayHedge: () => boolean,
 ): Promise<T> {
   const over = new AbortController();
   try {
     const first = call(over.signal);
-    do {
-      const early = await Promise.race([
-        first.then((reply) => ({ reply })),
-        delay(afterMs, undefined, { signal: over.signal }).catch(() => undefined),
-      ]);
-      if (early) return early.reply;
-    } while (!isSent());
+    const late = sent.then(() => delay(afterMs, undefined, { signal: over.signal })).catch(() => {});
+    const early = await Promise.race([first.then((reply) => ({ reply })), late]);
+    if (early) return early.reply;
     if (!mayHedge()) return await first;
     const second = call(over.signal);
     return await Promise.any([first, second]).catch(() => first);

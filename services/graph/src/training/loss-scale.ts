@@ -22,20 +22,20 @@ export class LossScale {
 
   /**
    * Takes note of a step's gradients.
-   * @returns `again` where they overflowed and are to be computed with the new scale; `ended` where no smaller one helps
+   * @returns whether they are to be computed again, with the smaller scale; false too where no smaller one helps
    */
-  update(overflowed: boolean): 'done' | 'again' | 'ended' {
+  update(overflowed: boolean): boolean {
     const { state } = this;
     if (overflowed) {
       state.steady = 0;
-      if (state.scale <= LEAST) return 'ended';
+      if (state.scale <= LEAST) return false;
       state.scale /= 2;
-      return 'again';
+      return true;
     }
     if (++state.steady === GROW_AFTER) {
       state.steady = 0;
       state.scale = Math.min(MOST, state.scale * 2);
     }
-    return 'done';
+    return false;
   }
 }

@@ -58,6 +58,7 @@ export const InvocationSchema = defineEntity({
     caller: p.text(),
     /** As in the entry; '' where nothing failed. */
     error: p.text(),
+    /** Whether there is an error: an index in order of time needs one value for all of them. */
     failed: p.boolean(),
     /** The client's token; null for none. */
     requestId: p.text().nullable(),

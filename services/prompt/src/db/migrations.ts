@@ -1,5 +1,5 @@
 import { sqlMigration } from '@landfall/common/db/migration.ts';
-import { runningMigration } from './migrations/running.ts';
+import { logSearchMigration } from './migrations/log-search.ts';
 
 export const promptMigrations = [
   sqlMigration('prompt-0001', [
@@ -19,5 +19,5 @@ export const promptMigrations = [
        value double precision not null, reason text not null, created_ms bigint not null,
        primary key (invocation_id, name, author))`,
   ]),
-  runningMigration,
+  logSearchMigration,
 ];

@@ -4,9 +4,8 @@ import type { Invocation } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js
 import {
   type SamplingOptions,
   SamplingOptionsSchema,
-  type Usage,
-  UsageSchema,
 } from '@landfall/proto/landfall/text/v1/generation_pb.js';
+import type { GenerateResponse } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { PromptContext } from '../context.ts';
 import { answerByOneOf, type Journey, type Route } from './fall-back.ts';
 import { vote } from './samples.ts';
@@ -59,11 +58,9 @@ async function* stream(
         reset = true;
         continue;
       }
-      const { delta, model, usage, finishReason } = next.part;
+      const { delta } = next.part;
       entry.output += delta;
-      if (model) entry.model = model;
-      if (usage) entry.usage = addUsage(entry.usage, usage);
-      if (finishReason) entry.finishReason = finishReason;
+      takeNotes(entry, next.part);
       if (!delta) continue;
       yield { delta, reset };
       reset = false;
@@ -96,11 +93,9 @@ async function* ballots(
         texts = new Array(samples).fill('');
         continue;
       }
-      const { delta, index, model, usage, finishReason } = next.part;
+      const { delta, index } = next.part;
       if (index < samples) texts[index] += delta;
-      if (model) entry.model = model;
-      if (usage) entry.usage = addUsage(entry.usage, usage);
-      if (finishReason) entry.finishReason = finishReason;
+      takeNotes(entry, next.part);
     }
   } finally {
     entry.deployment = journey.deployment || entry.deployment;
@@ -114,15 +109,9 @@ async function* ballots(
 /** A journey whose failures are the entry's. */
 const journeyOf = (entry: Invocation): Journey => ({ deployment: '', failed: entry.failedAttempts });
 
-/** Tokens and times of two questions, one behind the other; the first token is the first one's. */
-function addUsage(before: Usage | undefined, next: Usage): Usage {
-  if (!before) return next;
-  return create(UsageSchema, {
-    inputTokens: before.inputTokens + next.inputTokens,
-    outputTokens: before.outputTokens + next.outputTokens,
-    cachedTokens: before.cachedTokens + next.cachedTokens,
-    timeToFirstTokenMs: before.timeToFirstTokenMs,
-    durationMs: before.durationMs + next.durationMs,
-    queueMs: before.queueMs + next.queueMs,
-  });
+/** What a part tells besides its text. */
+function takeNotes(entry: Invocation, { model, usage, finishReason }: GenerateResponse): void {
+  if (model) entry.model = model;
+  if (usage) entry.usage = usage;
+  if (finishReason) entry.finishReason = finishReason;
 }

@@ -3,9 +3,9 @@ import { status } from '@grpc/grpc-js';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { type Attempt, AttemptSchema } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
+import type { ChatMessage, SamplingOptions } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type { GenerateResponse } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { PromptContext } from '../context.ts';
-import { answerParts, type Question } from './answer.ts';
 
 /** Failures of a deployment; everything else is wrong with the request, the caller or the time, and is so everywhere. */
 const OF_THE_DEPLOYMENT: ReadonlySet<status> = new Set([
@@ -18,6 +18,13 @@ const OF_THE_DEPLOYMENT: ReadonlySet<status> = new Set([
   status.DATA_LOSS,
   status.ABORTED,
 ]);
+
+/** What a model is asked. */
+export interface Question {
+  /** The rendered turns. */
+  messages: ChatMessage[];
+  sampling: SamplingOptions;
+}
 
 /** Where to ask, in order. */
 export interface Route {
@@ -41,9 +48,9 @@ export interface Journey {
  * @throws LandfallError the last one's failure, or the first that is not a deployment's
  */
 export async function* answerByOneOf(
-  context: Pick<PromptContext, 'replicas'>,
+  { replicas }: Pick<PromptContext, 'replicas'>,
   { deployments, afterFirstToken }: Route,
-  question: Omit<Question, 'deployment'>,
+  question: Question,
   call: CallContext,
   journey: Journey,
 ): AsyncGenerator<Part> {
@@ -51,7 +58,7 @@ export async function* answerByOneOf(
     journey.deployment = deployment;
     let begun = false;
     try {
-      for await (const part of answerParts(context, { ...question, deployment }, call)) {
+      for await (const part of replicas.generate({ deployment }, question, { context: call })) {
         begun ||= part.delta !== '';
         yield { reset: false, part };
       }

@@ -24,11 +24,10 @@ export interface InvocationLogOptions {
   logger: Logger;
   /** Invocations that run or wait to be written, at most (default 10,000). */
   limit?: number;
-  /** A batch gathers for this long, in ms (default 20): the most that a crash adds to what is lost. */
-  lingerMs?: number;
 }
 
 const LIMIT = 10_000;
+/** A batch gathers for this long: the most that a crash adds to what is lost. */
 const LINGER_MS = 20;
 const BATCH = 200;
 const LONGEST_BACKOFF_MS = 2000;
@@ -39,7 +38,7 @@ const LONGEST_BACKOFF_MS = 2000;
  * A crash loses the entries that have ended and are not committed: those of the last 20 ms and of the commit that runs.
  * A database that is away loses none: entries wait, up to `limit`, and new invocations are refused beyond that.
  */
-export class InvocationLog implements AsyncDisposable {
+export class InvocationLog {
   readonly #options: InvocationLogOptions;
   readonly #waiting: LogRecord[] = [];
   /** Entries that are not committed yet, by token. */
@@ -56,10 +55,10 @@ export class InvocationLog implements AsyncDisposable {
   }
 
   /**
-   * Takes a place for an invocation that begins; `add` or the returned function gives it back.
+   * Takes a place for an invocation that begins; disposing of it gives it back.
    * @throws LandfallError RESOURCE_EXHAUSTED while the log can't keep up
    */
-  admit(): { release(): void } {
+  admit(): Disposable {
     const { limit = LIMIT } = this.#options;
     if (this.#admitted + this.#waiting.length >= limit) {
       throw resourceExhausted(`${limit} invocations run or wait to be logged; come again`, {
@@ -68,13 +67,7 @@ export class InvocationLog implements AsyncDisposable {
       });
     }
     this.#admitted++;
-    let held = true;
-    return {
-      release: () => {
-        if (held) this.#admitted--;
-        held = false;
-      },
-    };
+    return { [Symbol.dispose]: () => void this.#admitted-- };
   }
 
   /** Hands an entry over; returns at once. */
@@ -120,15 +113,11 @@ export class InvocationLog implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close(5000);
-  }
-
   async #work(): Promise<void> {
-    const { logger, lingerMs = LINGER_MS } = this.#options;
+    const { logger } = this.#options;
     let backoffMs = 50;
     while (this.#waiting.length > 0) {
-      if (!this.#closing && this.#waiting.length < BATCH) await this.#pause(lingerMs);
+      if (!this.#closing && this.#waiting.length < BATCH) await this.#pause(LINGER_MS);
       const batch = this.#waiting.slice(0, BATCH);
       const attempt = this.#attempt;
       attempt.promise.catch(() => {});

@@ -94,14 +94,15 @@ async function* scoredIds(
     const rows = (await em.getConnection().execute(sql, values, 'all', em.getTransactionContext())) as {
       invocation_id: string;
     }[];
-    return [...new Set(rows.map((row) => row.invocation_id))];
+    return rows.map((row) => row.invocation_id);
   };
   const few = await run(
     `select invocation_id from score where tenant = ? and name = ? and value >= ? and value <= ? limit ${FEW + 1}`,
     [tenant, name, ...range],
   );
   if (few.length <= FEW) {
-    const inside = few.filter((id) => (!from || id >= from) && (!below || id < below));
+    // Several people may have given one invocation such a score.
+    const inside = [...new Set(few)].filter((id) => (!from || id >= from) && (!below || id < below));
     inside.sort().reverse();
     for (let i = 0; i < inside.length; i += STEP) yield inside.slice(i, i + STEP);
     return;
@@ -115,7 +116,7 @@ async function* scoredIds(
       [tenant, name, last, from ?? firstId(0), ...range],
     );
     if (ids.length === 0) return;
-    yield ids;
+    yield [...new Set(ids)];
     last = ids.at(-1)!;
   }
 }

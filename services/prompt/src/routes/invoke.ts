@@ -12,11 +12,11 @@ import {
 import { trace } from '@opentelemetry/api';
 import { v7 as uuidv7 } from 'uuid';
 import type { PromptContext, Route } from '../context.ts';
-import { mergeSampling } from '../domain/answer.ts';
 import { findAnswered, invocationDigest } from '../domain/answered.ts';
 import { type Asking, converse } from '../domain/conversation.ts';
 import { loadDraft } from '../domain/draft.ts';
 import { findVersion } from '../domain/find.ts';
+import { mergeSampling } from '../domain/merge-sampling.ts';
 import { costOf } from '../domain/price.ts';
 import { render } from '../domain/render.ts';
 
@@ -31,16 +31,13 @@ async function* run(
   if (answered) {
     const { id, version, output } = answered;
     yield create(InvokeResponseSchema, { invocationId: id, version, delta: output });
+    // The answer may be on its way into the database only.
+    await context.log.settled();
     yield create(InvokeResponseSchema, { invocation: withoutTurns(answered) });
     return;
   }
-  const place = context.log.admit();
-  try {
-    const { entry, asking } = await prepare(context, request, call);
-    yield* ask(context, request, { entry, asking }, call);
-  } finally {
-    place.release();
-  }
+  using _place = context.log.admit();
+  yield* ask(context, request, await prepare(context, request, call), call);
 }
 
 interface Prepared {
@@ -109,7 +106,8 @@ async function* ask(
     if (request.requestId) await context.log.settled();
     yield create(InvokeResponseSchema, { invocation: withoutTurns(entry) });
   } catch (cause) {
-    entry.error = codeName(cause, call.signal);
+    // One that is written has been answered well: its caller, who may not have seen the end, finds it by its token.
+    if (!written) entry.error = codeName(cause, call.signal);
     throw cause;
   } finally {
     if (!written) {

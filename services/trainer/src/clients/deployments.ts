@@ -52,6 +52,7 @@ export class DeploymentGateway {
     else await this.#client.deploy({ name, model, replicas, requestId }, options);
   }
 
+  /** @throws LandfallError NOT_FOUND for one that never was */
   async stop(name: string, options: CallOptions): Promise<void> {
     await this.#client.stopDeployment({ name }, options);
   }

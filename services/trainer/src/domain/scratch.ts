@@ -14,7 +14,7 @@ export class Scratch {
   readonly #root: string;
   readonly #own: string;
 
-  /** @param home the service's folder; one machine's processes share it at most */
+  /** @param home the service's folder; processes that share it must see each other's ids, and have one Scratch each */
   constructor(home: string) {
     this.#root = path.join(home, 'scratch');
     this.#own = path.join(this.#root, String(process.pid));

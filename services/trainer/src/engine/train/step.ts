@@ -55,7 +55,7 @@ export async function optimiserStep(
     for (;;) {
       const found = await gradientsOnce();
       const overflows = found.losses.every(Number.isFinite) && !Number.isFinite(found.gradNorm);
-      if (lossScale?.update(overflows) !== 'again') return found;
+      if (!lossScale?.update(overflows)) return found;
     }
   }
 

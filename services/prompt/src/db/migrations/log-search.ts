@@ -5,8 +5,8 @@ import { PostgreSqlDriver } from '@mikro-orm/postgresql';
  * What the log is searched by gets columns and indexes of its own; rows that are there already get theirs from their
  * entries. Every index ends with the id, whose order is that of time: a first page is the end of one range.
  */
-class RunningMigration extends Migration {
-  override name = 'prompt-running';
+class LogSearchMigration extends Migration {
+  override name = 'prompt-log-search';
 
   override up(): void {
     const isPostgres = this.driver instanceof PostgreSqlDriver;
@@ -33,4 +33,4 @@ class RunningMigration extends Migration {
   }
 }
 
-export const runningMigration = { name: 'prompt-running', migration: RunningMigration };
+export const logSearchMigration = { name: 'prompt-log-search', migration: LogSearchMigration };
