@@ -1,6 +1,4 @@
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Code, createClient, type Transport } from '@connectrpc/connect';
@@ -9,18 +7,13 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from '@connectrpc/connect-node';
-import { type TestDatabase, testDatabase } from '@landfall/common/db/test-database.ts';
-import { resourceExhausted } from '@landfall/common/errors/errors.ts';
+import { notFound, resourceExhausted, unavailable } from '@landfall/common/errors/errors.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
-import { IdentitySigner } from '@landfall/common/identity/signer.ts';
-import { createLogger } from '@landfall/common/log/logger.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
-import { RpcServer } from '@landfall/common/rpc/server.ts';
 import { BadRequestSchema, RetryInfoSchema } from '@landfall/proto/google/rpc/error_details_pb.js';
-import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
-import { EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { AdminService } from '@landfall/proto/landfall/gateway/v1/admin_service_pb.js';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import { PromptService } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import { Kind } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
@@ -29,20 +22,14 @@ import {
   TextInferenceService,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readConfig } from '../src/config.ts';
-import { GatewayService } from '../src/service.ts';
+import { FIRST_KEY, GatewayMesh } from './harness.ts';
 
-const key = randomBytes(48);
-const logger = createLogger('test', 'silent');
-
-let place: TestDatabase | undefined;
-let folder: string;
-let mesh: RpcServer;
-let service: GatewayService;
+let mesh: GatewayMesh | undefined;
 let url: string;
 let apiKey: string;
 let caller: Identity | undefined;
 let cancelled = 0;
+let promptsAreAway = false;
 
 async function* generate({ messages, sampling }: GenerateRequest, { signal }: CallContext) {
   const text = messages.at(-1)?.content ?? '';
@@ -64,68 +51,34 @@ async function* generate({ messages, sampling }: GenerateRequest, { signal }: Ca
 }
 
 beforeAll(async () => {
-  place = await testDatabase();
-  if (!place) return;
-  folder = mkdtempSync(join(tmpdir(), 'landfall-gateway-'));
-  writeFileSync(join(folder, 'mesh.key'), key);
-  const state = { port: 0 };
-  // All services behind the gateway in one server of the test's own.
-  mesh = new RpcServer({ signer: new IdentitySigner(key), logger });
-  mesh.add(RegistryService, {
-    createModel: async ({ name, kind }, { identity }) => {
-      caller = identity;
-      return { model: { name, kind } };
+  mesh = await GatewayMesh.start({
+    generate,
+    prompts: {
+      getPrompt: ({ name, version }) => {
+        if (promptsAreAway) throw unavailable('the database is away');
+        if (name === 'secret') throw notFound('there is no such prompt');
+        return { prompt: { name }, version: { version: version === '@live' ? '1.0.0' : version } };
+      },
     },
-    listModels: async () => ({ models: [{ name: 'a' }] }),
-    async uploadArtifact(requests) {
-      let bytes = 0;
-      for await (const { part } of requests) if (part.case === 'chunk') bytes += part.value.length;
-      return { file: { path: 'x', sizeBytes: BigInt(bytes) } };
-    },
-    async *downloadArtifact() {
-      for (let i = 0; i < 5; i++) yield { chunk: Buffer.from([i]) };
-    },
-  });
-  mesh.add(TextInferenceService, { generate });
-  mesh.add(BalancerService, {
-    listDeployments: async () => ({
-      deployments: [{ name: 'qa', model: 'models:/qa/1.0.0', base: 'models:/base/1.0.0' }],
-    }),
-    async *watchEndpoints(_request, { signal }) {
-      const endpoint = {
-        id: 'r1',
-        address: `127.0.0.1:${state.port}`,
-        state: EndpointState.READY,
-        weight: 1,
-      };
-      yield { endpoints: [endpoint], model: 'models:/qa/1.0.0', base: 'models:/base/1.0.0', revision: 1n };
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    registry: {
+      createModel: async ({ name, kind }, { identity }) => {
+        caller = identity;
+        return { model: { name, kind } };
+      },
+      listModels: async () => ({ models: [{ name: 'a' }] }),
+      async uploadArtifact(requests) {
+        let bytes = 0;
+        for await (const { part } of requests) if (part.case === 'chunk') bytes += part.value.length;
+        return { file: { path: 'x', sizeBytes: BigInt(bytes) } };
+      },
+      async *downloadArtifact() {
+        for (let i = 0; i < 5; i++) yield { chunk: Buffer.from([i]) };
+      },
     },
   });
-  state.port = await mesh.listen('127.0.0.1', 0);
-  mesh.health.set('readiness', true);
-  const upstream = `127.0.0.1:${state.port}`;
-  const config = readConfig({
-    LANDFALL_HOME: folder,
-    LANDFALL_LISTEN: '127.0.0.1:0',
-    LANDFALL_DATABASE_URL: place.url,
-    LANDFALL_MESH_KEY_FILE: join(folder, 'mesh.key'),
-    LANDFALL_FIRST_KEY_FILE: join(folder, 'first.key'),
-    LANDFALL_REGISTRY_URL: upstream,
-    LANDFALL_TRAINER_URL: upstream,
-    LANDFALL_BALANCER_URL: upstream,
-    LANDFALL_PROMPT_URL: upstream,
-  });
-  service = await GatewayService.create(config, { logger });
-  url = `http://${(await service.start()).address}`;
-  apiKey = readFileSync(join(folder, 'first.key'), 'utf8').trim();
+  if (mesh) ({ url, apiKey } = mesh);
 });
-afterAll(async () => {
-  await service?.[Symbol.asyncDispose]();
-  await mesh?.drain(100);
-  await place?.[Symbol.asyncDispose]();
-  if (folder) rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => mesh?.[Symbol.asyncDispose]());
 
 type Bearer = () => string;
 const transports: Record<string, (bearer: Bearer) => Transport> = {
@@ -152,10 +105,43 @@ describe.each(Object.keys(transports))('%s', (name) => {
   const registry = (bearer: Bearer = () => apiKey) =>
     createClient(RegistryService, transports[name]!(bearer));
 
+  test('a prompt that was read by label stays readable while its service is away', async (t) => {
+    if (!mesh) return t.skip();
+    const prompts = createClient(
+      PromptService,
+      transports[name]!(() => apiKey),
+    );
+    const prompt = `p-${Object.keys(transports).indexOf(name)}`;
+    const read = () => prompts.getPrompt({ name: prompt, version: '@live' });
+    expect(await read()).toMatchObject({ stale: false, version: { version: '1.0.0' } });
+    promptsAreAway = true;
+    try {
+      expect(await read()).toMatchObject({ stale: true, version: { version: '1.0.0' } });
+      const away = { code: Code.Unavailable };
+      await expect(prompts.getPrompt({ name: prompt, version: '1.0.0' })).rejects.toMatchObject(away);
+      await expect(prompts.getPrompt({ name: 'other', version: '@live' })).rejects.toMatchObject(away);
+    } finally {
+      promptsAreAway = false;
+    }
+    // What its service said a moment ago is given out as long as it is left alone.
+    await expect.poll(async () => (await read()).stale, { timeout: 10_000 }).toBe(false);
+    const secret = prompts.getPrompt({ name: 'secret', version: '@live' });
+    await expect(secret).rejects.toMatchObject({ code: Code.NotFound });
+  });
+
   test('carries calls and streams both ways, with the caller’s identity', async (t) => {
-    if (!place) return t.skip();
+    if (!mesh) return t.skip();
     expect((await registry().createModel({ name: 'm', kind: Kind.BASE })).model?.name).toBe('m');
     expect(caller).toMatchObject({ tenant: 'default', role: Role.ADMIN });
+    const admin = createClient(
+      AdminService,
+      transports[name]!(() => apiKey),
+    );
+    const groups = ['doctors', 'night.shift'];
+    const member = await admin.createKey({ name: 'member', role: Role.EDITOR, groups });
+    expect(member.key!.groups).toEqual(groups);
+    await registry(() => member.secret).createModel({ name: 'm', kind: Kind.BASE });
+    expect(caller).toMatchObject({ subject: `key:${member.key!.id}`, groups });
     async function* parts() {
       yield { part: { case: 'header' as const, value: { name: 'm', version: '1.0.0', path: 'x' } } };
       for (let i = 0; i < 20; i++) yield { part: { case: 'chunk' as const, value: new Uint8Array(50_000) } };
@@ -171,7 +157,7 @@ describe.each(Object.keys(transports))('%s', (name) => {
   });
 
   test('tells errors with their details, and lets nobody in without a key', async (t) => {
-    if (!place) return t.skip();
+    if (!mesh) return t.skip();
     const bad = await registry()
       .createModel({ name: '../x', kind: Kind.BASE })
       .catch((error) => error);
@@ -198,8 +184,8 @@ const admin = (bearer: Bearer = () => apiKey) =>
   createClient(AdminService, transports['Connect, JSON, HTTP/1.1']!(bearer));
 
 test('keys are made, bounded by role and time, listed without secrets, and revoked at once', async (t) => {
-  if (!place) return t.skip();
-  expect(statSync(join(folder, 'first.key')).mode & 0o777).toBe(0o600);
+  if (!mesh) return t.skip();
+  expect(statSync(join(mesh.database.folder, FIRST_KEY)).mode & 0o777).toBe(0o600);
   const requestId = 'make-1';
   const { key: made, secret } = await admin().createKey({ requestId, name: 'ci', role: Role.INVOKER });
   expect(secret).toMatch(/^lf_/);
@@ -227,14 +213,14 @@ test('keys are made, bounded by role and time, listed without secrets, and revok
   await expect(registry.listModels({})).rejects.toMatchObject({ code: Code.Unauthenticated });
   const { entries } = await admin().searchAudit({ resource: `keys/${made!.id}` });
   expect(entries.map((entry) => entry.method.split('/')[1])).toEqual(['RevokeKey', 'CreateKey']);
-  if (place.kind === 'sqlite') {
-    const stored = readFileSync(join(folder, 'gateway/gateway.sqlite')).toString('latin1');
+  if (mesh.database.kind === 'sqlite') {
+    const stored = readFileSync(join(mesh.database.folder, 'gateway/gateway.sqlite')).toString('latin1');
     for (const each of [secret, apiKey]) expect(stored).not.toContain(each);
   }
 });
 
 test('a tenant’s limit refuses with 429 and says when to come again', async (t) => {
-  if (!place) return t.skip();
+  if (!mesh) return t.skip();
   const { secret } = await admin().createKey({ name: 'limited', role: Role.VIEWER });
   await admin().setPolicy({ policy: { requestsPerMinute: 60 } });
   const list = () =>
@@ -262,7 +248,7 @@ describe('the OpenAI API', () => {
     });
 
   test('answers whole and as a stream that ends with [DONE]', async (t) => {
-    if (!place) return t.skip();
+    if (!mesh) return t.skip();
     const whole = (await (await chat({ logprobs: true, top_logprobs: 0 })).json()) as never as {
       choices: { message: object; logprobs: { content: object[] } }[];
     };
@@ -284,7 +270,7 @@ describe('the OpenAI API', () => {
   });
 
   test('lists deployments with their parents', async (t) => {
-    if (!place) return t.skip();
+    if (!mesh) return t.skip();
     const models = await (
       await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${apiKey}` } })
     ).json();
@@ -304,14 +290,14 @@ describe('the OpenAI API', () => {
     [{ model: '../x' }, 400, 'model'],
     [{ messages: [{ role: 'user', content: 'full' }] }, 429, null],
   ])('%j is refused in its own form', async (body, httpStatus, param) => {
-    if (!place) return;
+    if (!mesh) return;
     const response = await chat(body);
     expect(response.status).toBe(httpStatus);
     expect(await response.json()).toMatchObject({ error: { param, message: expect.any(String) } });
   });
 
   test('a client that goes stops the work', async (t) => {
-    if (!place) return t.skip();
+    if (!mesh) return t.skip();
     const before = cancelled;
     const controller = new AbortController();
     const response = await chat(

@@ -224,6 +224,51 @@ describe('templates', () => {
     });
     expect([status, body.messages?.[0]?.content]).toEqual([200, `${question} {"json": {"a": 1}}`]);
   });
+  test.each([
+    ['{{constructor.constructor("return process")()}}', 'invalid_argument'],
+    ['{{ question.__class__ }}', 'invalid_argument'],
+    ['{{ question["constructor"] }}', 'invalid_argument'],
+    ['{% import "os" %}', 'invalid_argument'],
+    ['{% include "endless@live" %}', 'not_found', 'failed_precondition'],
+  ] as const)('the Jinja template %s is refused', async (text, ...codes) => {
+    const draft = { text, format: 'TEMPLATE_FORMAT_JINJA' };
+    expectError(await post('prompt.v1.PromptService/CreatePrompt', { name: 'endless', draft }), ...codes);
+  });
+  test.each([
+    '{% for i in range(10**9) %}x{% endfor %}',
+    '{% for i in range(999) %}{% for j in range(999) %}{% for k in range(999) %}{% endfor %}{% endfor %}{% endfor %}',
+    '{{ "a" * 10**9 }}',
+    `{% set s = "ab" %}${'{% set s = s ~ s %}'.repeat(40)}{{ s }}`,
+  ])('the Jinja template %s ends as too costly', async (text) => {
+    const name = `costly-${Math.random().toString(36).slice(2)}`;
+    const draft = { text, format: 'TEMPLATE_FORMAT_JINJA' };
+    expect((await post('prompt.v1.PromptService/CreatePrompt', { name, draft })).status).toBe(200);
+    const answer = await post('prompt.v1.PromptService/RenderPrompt', { name });
+    expectError(answer, 'resource_exhausted');
+  });
+  test.each([
+    [{ outputContract: { regex: '(a+)+b' } }],
+    [{ outputContract: { regex: '((a{1,99}){1,99}){1,99}' } }],
+    [{ outputContract: { jsonSchema: '{"properties":{"a":{"$ref":"#"}}}' } }],
+    [{ variables: [{ name: 'q', pattern: '(x*)*y' }] }],
+  ])('the draft with %j is refused', async (more) => {
+    const draft = { text: 'x', ...more };
+    expectError(
+      await post('prompt.v1.PromptService/CreatePrompt', { name: 'bounded', draft }),
+      'invalid_argument',
+    );
+  });
+  test.each([
+    `---\nlandfall_prompt: 1\nname: a\ndescription: ${'['.repeat(20_000)}\n---\n::: user\nx\n`,
+    '---\nlandfall_prompt: 1\nname: a\nbase: &a [x, x]\nmore: [*a, *a]\n---\n::: user\nx\n',
+    '---\nlandfall_prompt: 1\nname: !!js/function x\n---\n::: user\nx\n',
+    '---\nlandfall_prompt: 1\n__proto__: {name: a}\n---\n::: user\nx\n',
+  ])('a hostile prompt file is refused', async (content) => {
+    expectError(
+      await post('prompt.v1.PromptLibraryService/ImportPrompt', { content, name: 'file' }),
+      'invalid_argument',
+    );
+  });
   test('values that are missing, unknown or ill-typed are errors that name the variable', async () => {
     for (const [variables, name] of [
       [{}, 'question'],

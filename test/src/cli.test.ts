@@ -41,6 +41,38 @@ async function cli(...args: string[]): Promise<{ code: number; out: string; erro
   return { code: code as number, out: out.trim(), error };
 }
 
+test('a prompt from the library goes into a file, through review, and back', async () => {
+  expect((await cli('prompts', 'library', '--language', 'zh')).out).toContain('classification-zh');
+  const installed = await cli('prompts', 'install', 'classification-zh', '--name', 'tickets');
+  expect(installed).toMatchObject({
+    error: '',
+    out: 'tickets/1.0.0 is made (library:classification-zh/1.0.0)',
+  });
+  const file = join(home, 'tickets.prompt.md');
+  expect(await cli('prompts', 'export', 'tickets', '--out', file)).toMatchObject({ code: 0 });
+  expect(await cli('prompts', 'lint', file)).toMatchObject({ code: 0 });
+  expect((await cli('prompts', 'import', file)).out).toBe('tickets/1.0.0 is there already');
+  const written = readFileSync(file, 'utf8');
+  writeFileSync(
+    file,
+    written
+      .replace('version: 1.0.0\n', '')
+      .replace('## 示例\n', '')
+      .replace(/^change_log: .*\n/m, ''),
+  );
+  const linted = await cli('prompts', 'lint', file);
+  expect(linted).toMatchObject({ code: 1 });
+  expect(linted.out).toContain('iterated/change_log (change_log)');
+  expect((await cli('prompts', 'import', file)).out).toMatch(
+    /^tickets\/1\.1\.0 is made\nminor {2}messages\[0\]\.template/,
+  );
+  expect((await cli('prompts', 'versions', 'tickets')).out).toMatch(/1\.1\.0 [\s\S]*1\.0\.0 /);
+  const difference = await cli('prompts', 'diff', 'tickets', '1.0.0');
+  expect(difference.out).toMatch(/^tickets 1\.0\.0 → 1\.1\.0: minor\n/);
+  expect(difference.out).toContain('\n-## 示例\n');
+  expect((await cli('prompts', 'lint', 'tickets', '--json')).out).toContain('"change_log"');
+});
+
 test('from a file of rows to a tuned model that answers, by commands alone', async () => {
   const rows = Array.from({ length: 12 }, (_, i) => ({
     question: `第${i}个问题是什么?`,

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { processesOf } from './processes.ts';
@@ -49,6 +50,11 @@ test('the main job goes the whole way and leaves nothing behind', async () => {
     expect(tuned).not.toBe('');
     expect(tuned).not.toBe(base);
   }
+  expect(result.inspections).toHaveLength(3);
+  for (const { file, report, overlay } of result.inspections) {
+    expect([existsSync(file), existsSync(overlay)]).toEqual([true, true]);
+    expect(report.split('\n')).toHaveLength(6);
+  }
   if (linux) expect(processesOf(home)).toEqual([]);
 }, 600_000);
 
@@ -60,3 +66,19 @@ test('a step that fails is named, and the mesh is stopped', async () => {
   expect(progress).toContain('folder');
   if (linux) expect(processesOf(home)).toEqual([]);
 }, 120_000);
+
+test.runIf(linux)(
+  'a demo that is interrupted amid a step leaves nothing behind',
+  async () => {
+    const env = { ...process.env, LANDFALL_HOME: home, LANDFALL_DATABASE_URL: '' };
+    const child = spawn(process.execPath, [demo], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    const exit = once(child, 'exit');
+    for await (const line of createInterface({ input: child.stderr })) {
+      if (line.includes('import the base model')) break;
+    }
+    child.kill('SIGTERM');
+    await exit;
+    expect(processesOf(home)).toEqual([]);
+  },
+  240_000,
+);

@@ -22,6 +22,7 @@ const start = (model: string) => {
     key: mesh!.apiKey,
     model,
     remote: false,
+    remoteImages: false,
     extensions: true,
     silenceMs: 15_000,
     answerMs: 60_000,

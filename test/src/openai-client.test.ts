@@ -6,6 +6,7 @@ import { AdminService } from '@landfall/proto/landfall/gateway/v1/admin_service_
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { randomImage } from '../../services/text-inference/test/tiny-llava.ts';
 import { random, SPECIAL } from '../../services/text-inference/test/tiny-model.ts';
 import { ADAPTER, BASE, OpenAiMesh } from './openai-mesh.ts';
 
@@ -79,6 +80,43 @@ describe('chat', () => {
       parts += 1;
     }
     expect(parts).toBeGreaterThan(3);
+  });
+
+  check('images in several turns: the answer that the replica gives, whole and streamed', async () => {
+    const images = [await randomImage(next, 'png'), await randomImage(next, 'jpeg')];
+    const shown = (bytes: Uint8Array, type: string) => ({
+      type: 'image_url' as const,
+      image_url: { url: `data:image/${type};base64,${Buffer.from(bytes).toString('base64')}` },
+    });
+    const request = sampled({
+      model: 'seeing',
+      messages: [
+        { role: 'user', content: [shown(images[0]!, 'png'), { type: 'text', text: '这是什么?' }] },
+        { role: 'assistant', content: '钢板' },
+        { role: 'user', content: [{ type: 'text', text: '与此相比?' }, shown(images[1]!, 'jpeg')] },
+      ],
+    });
+    const whole = await client.chat.completions.create(request);
+    const parts = await Array.fromAsync(
+      mesh!.seeing.client.generate({
+        messages: [
+          { role: 'user', content: '这是什么?', images: [images[0]!] },
+          { role: 'assistant', content: '钢板' },
+          { role: 'user', content: '与此相比?', images: [images[1]!] },
+        ],
+        sampling: { temperature: 1, seed: BigInt(request.seed!), maxTokens: 24, ignoreEos: true },
+      }),
+    );
+    expect(textOf(whole)).toBe(parts.map(({ delta }) => delta).join(''));
+    expect(whole.usage!.prompt_tokens).toBe(parts.at(-1)!.usage!.inputTokens);
+    const stream = client.chat.completions.stream({ ...request, stream: true });
+    expect(textOf(await stream.finalChatCompletion())).toBe(textOf(whole));
+    const other = {
+      ...request.messages[0]!,
+      content: [shown(images[1]!, 'jpeg')],
+    } as Chat['messages'][number];
+    const blind = client.chat.completions.create(ask({ model: 'tiny', messages: [other] }));
+    await expect(blind).rejects.toMatchObject({ status: 400, param: 'messages[0].images' });
   });
 
   check('an adapter answers under its deployment’s name and under its own', async () => {

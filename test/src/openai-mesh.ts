@@ -19,6 +19,7 @@ import {
   TestReplica,
   testConfig,
 } from '../../services/text-inference/test/harness.ts';
+import { writeTinyLlava } from '../../services/text-inference/test/tiny-llava.ts';
 import {
   writeTinyAdapter,
   writeTinyModel,
@@ -41,6 +42,8 @@ export class OpenAiMesh implements AsyncDisposable {
   readonly replica: TestReplica;
   /** Serves `slow`: one request at a time, 10 ms a token, nobody may wait. */
   readonly slow: TestReplica;
+  /** Serves `seeing`: a model that reads images. */
+  readonly seeing: TestReplica;
   readonly #stack: AsyncDisposableStack;
 
   /** @returns undefined where the database that is asked for can't be had */
@@ -61,10 +64,14 @@ export class OpenAiMesh implements AsyncDisposable {
       maxQueue: 0,
     };
     const slow = stack.use(await TestReplica.start(testConfig(folder.join('slow-home'), one)));
+    writeTinyLlava(folder.join('seeing'));
+    const seer = { modelFolder: folder.join('seeing'), model: { name: 'seeing', version: '1.0.0' } };
+    const seeing = stack.use(await TestReplica.start(testConfig(folder.join('seeing-home'), seer)));
     const balancer = await startBalancer([
       { name: 'tiny', model: BASE, replica },
       { name: 'medical-qa', model: ADAPTER, replica },
       { name: 'slow', model: BASE, replica: slow },
+      { name: 'seeing', model: 'models:/seeing/1.0.0', replica: seeing },
       { name: 'empty', model: BASE, replica: undefined },
     ]);
     stack.defer(() => balancer.server.drain(0));
@@ -84,20 +91,20 @@ export class OpenAiMesh implements AsyncDisposable {
     const gateway = stack.use(await GatewayService.create(config, { logger }));
     const url = `http://${(await gateway.start()).address}`;
     const apiKey = readFileSync(folder.join('first.key'), 'utf8').trim();
-    return new OpenAiMesh(url, apiKey, replica, slow, stack.move());
+    return new OpenAiMesh(url, apiKey, { replica, slow, seeing }, stack.move());
   }
 
   private constructor(
     url: string,
     apiKey: string,
-    replica: TestReplica,
-    slow: TestReplica,
+    { replica, slow, seeing }: { replica: TestReplica; slow: TestReplica; seeing: TestReplica },
     stack: AsyncDisposableStack,
   ) {
     this.url = url;
     this.apiKey = apiKey;
     this.replica = replica;
     this.slow = slow;
+    this.seeing = seeing;
     this.#stack = stack;
   }
 

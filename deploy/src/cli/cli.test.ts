@@ -51,6 +51,37 @@ describe('the command line', () => {
     ],
     [['plan', 'create', 'x', '--goal', 'bleu'], '--goal is metric=value'],
     [['prompts', 'render', 'x', '--set', 'y'], '--set is name=value'],
+    [['prompts', 'log', '--score', 'quality=high'], '--score is name, name=8.. or name=1..3'],
+    [['prompts', 'log', '--since', 'yesterday'], '--since is a time'],
+    [['prompts', 'score', 'x', 'good'], 'VALUE is a number'],
+    [['experiments', 'start', 'x', '1.0.0', '1.1.0'], 'name a label, such as x@production'],
+    [['experiments', 'start', 'x@live', '1.0.0', '1.1.0:many'], '1.1.0:3'],
+    [['prompts', 'evaluate', 'x', '--metric', 'beauty'], 'judge=DEPLOYMENT'],
+    [['prompts', 'compare', 'x', '1.0.0'], 'VERSION is missing'],
+    [['prompts', 'optimize', 'x'], '--deployment names'],
+    [['prompts', 'optimize', 'x', '--deployment', 'a', '--move', 'left'], 'instruction, examples'],
+    [['tests', 'create', 'x'], 'give one of --file'],
+    [['collections', 'search', 'x'], 'give --image, --text or both'],
+    [['collections', 'add', 'x', 'y', '--image', '/nowhere.png'], '--image: there is no file'],
+    [['collections', 'add', 'x', 'y', '--text', 'z', '--set', 'w'], '--set is key=value'],
+    [['collections', 'search', 'x', '--text', 'z', '--where', 'w'], '--where is key=value'],
+    [['inspect', '/nowhere.png'], "can't be read (ENOENT)"],
+    [['reviews', 'decide', 'x'], 'give one of --confirm, --none, --defect'],
+    [['reviews', 'decide', 'x', '--defect', 'crack'], '--defect is TYPE:SEVERITY'],
+    [['reviews', 'decide', 'x', '--defect', 'crack:awful'], 'slight, moderate, severe'],
+    [['profiles', 'put', 'x', '/nowhere.json'], 'is no profile'],
+    [['users', 'add', 'li'], 'SUBJECT is user:NAME'],
+    [['users', 'rols', 'user:li'], "did you mean 'users roles'?"],
+    [['groups', 'set', 'doctors'], '--role is missing'],
+    [['rights', 'grant', 'prompts/x', 'group:y', 'viewer'], 'prompts grant'],
+    [['rights', 'grant', 'datasets/x', 'group:y', 'viewer'], 'RESOURCE is models/NAME'],
+    [['rights', 'grant', 'models/x', 'group:y', 'owner'], 'RIGHT is one of'],
+    [['rights', 'why', 'SetAlais'], 'did you mean SetAlias?'],
+    [['rights', 'why', 'GrantRight'], 'write Service/Method'],
+    [['policies', 'set', '/nowhere.json'], 'is no policy'],
+    [['policies', 'activate', 'first'], 'VERSION is a number'],
+    [['content-reviews', 'decide', 'x', '--approve', '--reject'], 'give one of --approve, --reject'],
+    [['content-reviews', 'decide', 'x', '--approve'], '--reason is missing'],
   ])('%j is called wrongly', async (words, said) => {
     expect(await run(...words)).toBe(2);
     expect(written.error).toContain(said);
@@ -118,5 +149,10 @@ describe('what it shows', () => {
     ])
       expect(line).toContain(part);
     expect(progressLine(create(JobSchema, { state: JobState.QUEUED }), [])).toBe('waiting for a worker');
+  });
+
+  it('tells of an audit log that is not there by exit code 2, without a mesh', async () => {
+    expect(await main(['audit', 'verify', '--log', '/nowhere', '--json'], {})).toBe(2);
+    expect(JSON.parse(written.out)).toMatchObject({ verdict: 'cannot tell', reason: expect.any(String) });
   });
 });

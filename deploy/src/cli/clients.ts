@@ -2,12 +2,22 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Client, createClient, type Interceptor } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
+import { AccessService } from '@landfall/proto/landfall/gateway/v1/access_service_pb.js';
 import { AdminService } from '@landfall/proto/landfall/gateway/v1/admin_service_pb.js';
+import { CacheService } from '@landfall/proto/landfall/gateway/v1/cache_service_pb.js';
+import { ContentService } from '@landfall/proto/landfall/gateway/v1/content_service_pb.js';
+import { IdentityService } from '@landfall/proto/landfall/gateway/v1/identity_service_pb.js';
+import { WebhookService } from '@landfall/proto/landfall/gateway/v1/webhook_service_pb.js';
 import { connectMesh, type MeshClients } from '../demo/clients.ts';
 import { UsageError } from './command.ts';
 
 export interface CliClients extends MeshClients {
   admin: Client<typeof AdminService>;
+  identity: Client<typeof IdentityService>;
+  access: Client<typeof AccessService>;
+  content: Client<typeof ContentService>;
+  webhooks: Client<typeof WebhookService>;
+  cache: Client<typeof CacheService>;
 }
 
 const START = 'start a mesh with `npm start`, or name one with LANDFALL_URL and LANDFALL_API_KEY';
@@ -28,7 +38,15 @@ export function cliClients(env: NodeJS.ProcessEnv): CliClients {
     return next(request);
   };
   const transport = createConnectTransport({ baseUrl: url, httpVersion: '2', interceptors: [authenticate] });
-  return { ...connectMesh(url, apiKey), admin: createClient(AdminService, transport) };
+  return {
+    ...connectMesh(url, apiKey),
+    admin: createClient(AdminService, transport),
+    identity: createClient(IdentityService, transport),
+    access: createClient(AccessService, transport),
+    content: createClient(ContentService, transport),
+    webhooks: createClient(WebhookService, transport),
+    cache: createClient(CacheService, transport),
+  };
 }
 
 /** The key that a mesh's first start leaves in its state folder. */

@@ -8,7 +8,10 @@ export type Values = Record<string, string | boolean | (string | boolean)[] | un
 
 /** What a command works with. */
 export interface Session {
-  clients: CliClients;
+  /** @throws UsageError where there is no key for the mesh */
+  readonly clients: CliClients;
+  /** The mesh's state folder, for what is read without it running. */
+  home: string;
   args: string[];
   values: Values;
   /** Prints a message as JSON where --json asks for it, else through `text`. */
@@ -37,6 +40,17 @@ export interface Command {
 /** The command was called wrongly; exit code 2. */
 export class UsageError extends Error {
   override name = 'UsageError';
+}
+
+/** It was done, and what it found is told by the exit code. */
+export class Found extends Error {
+  override name = 'Found';
+  readonly exitCode: number;
+
+  constructor(exitCode: number, message: string) {
+    super(message);
+    this.exitCode = exitCode;
+  }
 }
 
 /** A number among the options. @throws UsageError */
@@ -88,4 +102,20 @@ export function partsOf(ref: string): { name: string; version: string } {
 /** Options of a call that works through a whole data set before it answers: an hour, until Ctrl-C. */
 export function patient({ signal }: Session): { timeoutMs: number; signal: AbortSignal } {
   return { timeoutMs: 3_600_000, signal };
+}
+
+const PAGE = 500;
+
+/** What a list has on all its pages together. */
+export async function allPages<T>(
+  read: (page: { pageSize: number; pageToken: string }) => Promise<{ items: T[]; nextPageToken: string }>,
+): Promise<T[]> {
+  const all: T[] = [];
+  let pageToken = '';
+  do {
+    const { items, nextPageToken } = await read({ pageSize: PAGE, pageToken });
+    all.push(...items);
+    pageToken = nextPageToken;
+  } while (pageToken !== '');
+  return all;
 }

@@ -42,7 +42,9 @@ export function progressLine({ state, progress }: Job, losses: readonly number[]
   if (totalSteps > 0) parts.push(`step ${step}/${totalSteps}`);
   if (stage === Stage.EVALUATE) parts.push(`row ${progress.evaluatedRows}/${progress.totalRows}`);
   else if (step > 0) {
-    parts.push(`${Math.round(tokensPerSecond)} tokens/s`, `loss ${loss.toFixed(4)}`);
+    parts.push(`${Math.round(tokensPerSecond)} tokens/s`);
+    if (progress.rowsPerSecond > 0) parts.push(`${progress.rowsPerSecond.toFixed(1)} rows/s`);
+    parts.push(`loss ${loss.toFixed(4)}`);
     parts.push(`rate ${learningRate.toExponential(1)}`);
   }
   if (remainingSeconds >= 0) parts.push(`${duration(remainingSeconds)} left`);
@@ -55,7 +57,14 @@ function outcome(job: Job): string {
     ['base', job.baseResult],
     ['tuned', job.tunedResult],
   ] as const) {
-    if (result)
+    if (result?.retrieval) {
+      const { imageToTextRecallAt1, textToImageRecallAt1, classes, zeroShotAccuracy } = result.retrieval;
+      const zeroShot = classes > 0 ? `  zero-shot ${zeroShotAccuracy.toFixed(3)}` : '';
+      lines.push(
+        `${name}  recall at 1: image to text ${imageToTextRecallAt1.toFixed(3)}, text to image ` +
+          `${textToImageRecallAt1.toFixed(3)}${zeroShot}  rows ${result.rows}`,
+      );
+    } else if (result)
       lines.push(
         `${name}  BLEU ${result.bleu.toFixed(2)}  chrF ${result.chrf.toFixed(2)}  rows ${result.rows}`,
       );

@@ -2,12 +2,12 @@
 import { parseArgs } from 'node:util';
 import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { cliClients, unreachable } from './clients.ts';
-import { type Command, type Session, UsageError, type Values } from './command.ts';
+import { type CliClients, cliClients, unreachable } from './clients.ts';
+import { type Command, Found, type Session, UsageError, type Values } from './command.ts';
 import { commands } from './commands.ts';
 import { commandHelp, help, nearest } from './help.ts';
 
-/** 0 done, 1 failed, 2 called wrongly. */
+/** 0 done, 1 failed, 2 called wrongly; `audit verify` tells its verdict by these. */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const abort = new AbortController();
   const stop = () => abort.abort();
@@ -18,6 +18,7 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
   } catch (error) {
     if (abort.signal.aborted) return 130;
     process.stderr.write(`${message(error)}\n`);
+    if (error instanceof Found) return error.exitCode;
     return error instanceof UsageError ? 2 : 1;
   } finally {
     process.off('SIGINT', stop);
@@ -49,8 +50,13 @@ async function call(argv: readonly string[], env: NodeJS.ProcessEnv, signal: Abo
     throw new UsageError(`'${positionals.at(-1)}' is one argument too many: npm run cli -- ${command.usage}`);
   const json = values.json === true;
   const line = (text: string) => void process.stdout.write(`${text}\n`);
+  let clients: CliClients | undefined;
   const session: Session = {
-    clients: cliClients(env),
+    get clients() {
+      clients ??= cliClients(env);
+      return clients;
+    },
+    home: env.LANDFALL_HOME || '.landfall',
     args: positionals,
     values,
     json,

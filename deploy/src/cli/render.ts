@@ -62,3 +62,12 @@ export function duration(seconds: number): string {
 export function member(members: Record<number, string>, value: number): string {
   return (members[value] ?? `${value}`).toLowerCase();
 }
+
+/** A number of bytes in binary units. */
+export function bytes(count: bigint | number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = Number(count);
+  let unit = 0;
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}

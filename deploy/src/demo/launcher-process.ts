@@ -10,6 +10,7 @@ import type { MeshAddress } from '../mesh/mesh.ts';
 export class LauncherProcess {
   readonly #child: ChildProcess;
   readonly address: MeshAddress;
+  #stopping: Promise<void> | undefined;
 
   private constructor(child: ChildProcess, address: MeshAddress) {
     this.#child = child;
@@ -60,8 +61,16 @@ export class LauncherProcess {
     this.#child.unref();
   }
 
-  /** Drains and ends the mesh; resolves when every process of it is gone. */
-  async stop(): Promise<void> {
+  /**
+   * Drains and ends the mesh; resolves when every process of it is gone. It is told once, whoever asks: a second signal
+   * would end the launcher amid its draining and leave its services behind.
+   */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#end();
+    return this.#stopping;
+  }
+
+  async #end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, 'exit');
     this.#child.kill('SIGTERM');

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { readLauncherConfig } from '../config.ts';
 import { connectMesh, type MeshClients } from './clients.ts';
+import { deployInspector, inspectPieces } from './inspections.ts';
 import { LauncherProcess } from './launcher-process.ts';
 import { ModelReadySubscriber } from './model-events.ts';
 import { type DemoResult, Steps } from './result.ts';
@@ -23,9 +24,14 @@ const QUESTIONS = [
   '经常失眠的人睡前可以做些什么?',
   '感冒发烧的时候应该怎么护理?',
 ];
-const STEPS = 7;
+const STEPS = 8;
 
-async function run(launcher: LauncherProcess, steps: Steps, screen: Screen): Promise<DemoResult> {
+async function run(
+  launcher: LauncherProcess,
+  home: string,
+  steps: Steps,
+  screen: Screen,
+): Promise<DemoResult> {
   const { gateway, apiKey, nats } = launcher.address;
   const clients: MeshClients = connectMesh(gateway, apiKey);
   const subscriber = await steps.run('subscribe', () => ModelReadySubscriber.open(nats));
@@ -92,6 +98,11 @@ async function run(launcher: LauncherProcess, steps: Steps, screen: Screen): Pro
       }
       return rows;
     });
+    screen.step(7, STEPS, 'inspect three surfaces with a model that sees');
+    await steps.run('deploy-inspector', () => deployInspector(clients, screen));
+    const inspections = await steps.run('inspect', () =>
+      inspectPieces(clients, join(home, 'inspections'), screen),
+    );
     return {
       ok: true,
       steps: steps.done,
@@ -100,6 +111,7 @@ async function run(launcher: LauncherProcess, steps: Steps, screen: Screen): Pro
       replicas: deployment.endpoints.length,
       modelReadyEvents: subscriber.events.filter((e) => e.ref === job.outputVersion).length,
       answers,
+      inspections,
     };
   } finally {
     await subscriber.close();
@@ -131,12 +143,12 @@ async function main(): Promise<void> {
   }
   let result: DemoResult;
   try {
-    result = await run(launcher, steps, screen);
+    result = await run(launcher, home, steps, screen);
   } catch (error) {
     await launcher.stop();
     throw error;
   }
-  screen.step(7, STEPS, values.keep ? 'the mesh goes on' : 'stop');
+  screen.step(8, STEPS, values.keep ? 'the mesh goes on' : 'stop');
   if (values.keep) {
     const { gateway, nats } = launcher.address;
     screen.line(`  gateway ${gateway}  nats ${nats}  API key in ${join(home, 'first.key')}`);

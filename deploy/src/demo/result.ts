@@ -7,6 +7,8 @@ export interface DemoResult {
   replicas: number;
   modelReadyEvents: number;
   answers: { question: string; base: string; tuned: string }[];
+  /** Images, what was reported of each, and where the model looked for its defects. */
+  inspections: { file: string; report: string; overlay: string }[];
 }
 
 /** A step that could not be done, named for the person who reads it. */

@@ -21,15 +21,23 @@ export interface MeshAddress {
   nats: string;
 }
 
-/** Services with a gRPC server, by the name of their folder. */
-const GRPC_SERVICES = ['registry', 'balancer', 'trainer', 'prompt'] as const;
+/** Services with a gRPC server: the folder of each by its name in the environment and in the launcher's record. */
+const GRPC_SERVICES = {
+  registry: 'registry',
+  balancer: 'balancer',
+  trainer: 'trainer',
+  prompt: 'prompt',
+  vision: 'vision-inference',
+} as const;
+type GrpcService = keyof typeof GRPC_SERVICES;
+const grpcServices = Object.keys(GRPC_SERVICES) as GrpcService[];
 
 const START_TIMEOUT_MS = 60_000;
 const GRACE_MS = 15_000;
 
 /**
  * The whole mesh as child processes of this one: broker, registry, balancer, trainer with a worker, prompt,
- * gateway; replicas of text-inference are started by the balancer. Whatever dies is started anew.
+ * vision-inference, gateway; replicas of text-inference are started by the balancer. Whatever dies is started anew.
  *
  * Events: `exit` (service, code, signal) when a process dies unasked, `ready` (service).
  */
@@ -50,16 +58,17 @@ export class Mesh extends EventEmitter {
   async start(): Promise<MeshAddress> {
     const before = this.home.claim();
     this.home.ensureMeshKey();
-    const names = [...GRPC_SERVICES, 'gateway', 'nats'];
+    const names = [...grpcServices, 'gateway', 'nats'];
     this.#ports = await choosePorts(names, { ...before, gateway: this.#config.gatewayPort });
     this.#record();
     try {
       if (!this.#config.natsUrl) await this.#run(this.#natsSpec());
+      // The gateway is ready once all behind it are: nobody need wait to be started.
       await Promise.all([
-        ...GRPC_SERVICES.map((name) => this.#run(this.#grpcSpec(name))),
+        ...grpcServices.map((name) => this.#run(this.#grpcSpec(name))),
         this.#run(this.#workerSpec()),
+        this.#run(this.#gatewaySpec(), 2 * START_TIMEOUT_MS),
       ]);
-      await this.#run(this.#gatewaySpec());
     } catch (error) {
       await this.stop();
       throw error;
@@ -93,7 +102,7 @@ export class Mesh extends EventEmitter {
     this.#stopping = true;
     const take = (name: string) => this.#supervisors.get(name)?.stop();
     await take('gateway');
-    await Promise.all(['trainer-worker', 'prompt'].map(take));
+    await Promise.all(['trainer-worker', 'prompt', 'vision'].map(take));
     const balancerRuns = this.#supervisors.get('balancer')?.mark !== undefined;
     await Promise.all(['trainer', 'balancer'].map(take));
     // A balancer that was killed and not yet started anew has left its replicas behind.
@@ -117,11 +126,13 @@ export class Mesh extends EventEmitter {
   }
 
   get #environment(): NodeJS.ProcessEnv {
-    const urls = GRPC_SERVICES.map((name) => [
+    const urls = grpcServices.map((name) => [
       `LANDFALL_${name.toUpperCase()}_URL`,
       `127.0.0.1:${this.#ports[name]}`,
     ]);
     return {
+      // Compiled code is kept: half of what a process needs the processor for until it answers. Replicas have it, too.
+      NODE_COMPILE_CACHE: join(repositoryRoot, 'node_modules/.cache/landfall'),
       ...this.#config.environment,
       ...Object.fromEntries(urls),
       LANDFALL_HOME: this.home.folder,
@@ -131,7 +142,7 @@ export class Mesh extends EventEmitter {
     };
   }
 
-  async #run(spec: ProgramSpec): Promise<void> {
+  async #run(spec: ProgramSpec, timeoutMs = START_TIMEOUT_MS): Promise<void> {
     const supervisor = new Supervisor(spec);
     this.#supervisors.set(spec.name, supervisor);
     supervisor.on('start', () => this.#record());
@@ -139,7 +150,7 @@ export class Mesh extends EventEmitter {
     supervisor.on('exit', (code, signal) => {
       if (!this.#stopping) this.emit('exit', spec.name, code, signal);
     });
-    await supervisor.start(START_TIMEOUT_MS);
+    await supervisor.start(timeoutMs);
   }
 
   #record(): void {
@@ -163,11 +174,10 @@ export class Mesh extends EventEmitter {
     };
   }
 
-  #grpcSpec(name: (typeof GRPC_SERVICES)[number]): ProgramSpec {
+  #grpcSpec(name: GrpcService): ProgramSpec {
     const address = `127.0.0.1:${this.#ports[name]}`;
-    return this.#program(name, `services/${name}/src/main.ts`, { LANDFALL_LISTEN: address }, (signal) =>
-      servesGrpc(address, signal),
-    );
+    const main = `services/${GRPC_SERVICES[name]}/src/main.ts`;
+    return this.#program(name, main, { LANDFALL_LISTEN: address }, (signal) => servesGrpc(address, signal));
   }
 
   /** A worker has no server: it is up once its process is, and its jobs' progress shows that it works. */

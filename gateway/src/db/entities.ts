@@ -1,5 +1,17 @@
 import { sqlMigration } from '@landfall/common/db/migration.ts';
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+import { accessEntities, accessMigrations } from './access-entities.ts';
+import { AuditEntrySchema, auditMigrations } from './audit-entities.ts';
+import { cacheEntities, cacheMigrations } from './cache-entities.ts';
+import {
+  ActiveContentPolicySchema,
+  ContentPolicySchema,
+  ContentReviewSchema,
+  contentMigrations,
+} from './content-entities.ts';
+import { identityEntities, identityMigrations } from './identity-entities.ts';
+import { quotaEntities, quotaMigrations } from './quota-entities.ts';
+import { webhookEntities, webhookMigrations } from './webhook-entities.ts';
 
 /** An API key: the hash of its secret, never the secret. */
 export const ApiKeySchema = defineEntity({
@@ -13,10 +25,20 @@ export const ApiKeySchema = defineEntity({
     /** sha256 of the secret, which holds 256 random bits: no slow hash is needed against guessing. */
     hash: p.text(),
     role: p.integer(),
+    /** Names of groups, one a line. */
+    memberOf: p.text(),
     createdMs: p.bigint('number'),
     expiresMs: p.bigint('number').nullable(),
     revokedMs: p.bigint('number').nullable(),
     lastUseMs: p.bigint('number').nullable(),
+    /** Names of roles, one a line; empty where `role` says it. */
+    roles: p.text(),
+    /** One a line. */
+    scopes: p.text(),
+    /** Subject for whom it acts; empty for itself. */
+    owner: p.text(),
+    /** Key that it was rotated into; empty for none. */
+    successorId: p.text(),
   },
 });
 export type ApiKey = InferEntity<typeof ApiKeySchema>;
@@ -32,23 +54,19 @@ export const TenantPolicySchema = defineEntity({
   },
 });
 
-/** One administrative change. */
-export const AuditEntrySchema = defineEntity({
-  name: 'AuditEntry',
-  tableName: 'audit_entry',
-  properties: {
-    id: p.text().primary(),
-    tenant: p.text(),
-    timeMs: p.bigint('number'),
-    subject: p.text(),
-    method: p.text(),
-    resource: p.text(),
-    outcome: p.text(),
-  },
-});
-export type AuditEntry = InferEntity<typeof AuditEntrySchema>;
-
-export const gatewayEntities = [ApiKeySchema, TenantPolicySchema, AuditEntrySchema];
+export const gatewayEntities = [
+  ApiKeySchema,
+  TenantPolicySchema,
+  AuditEntrySchema,
+  ...identityEntities,
+  ...quotaEntities,
+  ContentPolicySchema,
+  ActiveContentPolicySchema,
+  ContentReviewSchema,
+  ...webhookEntities,
+  ...accessEntities,
+  ...cacheEntities,
+];
 
 export const gatewayMigrations = [
   sqlMigration('gateway-0001', [
@@ -62,4 +80,12 @@ export const gatewayMigrations = [
        subject text not null, method text not null, resource text not null, outcome text not null)`,
     'create index audit_entry_tenant on audit_entry (tenant, id)',
   ]),
+  sqlMigration('gateway-key-groups', [`alter table api_key add column member_of text not null default ''`]),
+  ...auditMigrations,
+  ...identityMigrations,
+  ...quotaMigrations,
+  ...contentMigrations,
+  ...webhookMigrations,
+  ...accessMigrations,
+  ...cacheMigrations,
 ];

@@ -14,9 +14,12 @@ export class Policies {
     this.#standard = standard;
   }
 
-  async rate(tenant: string): Promise<Rate> {
-    const known = this.#fresh.get(tenant);
-    if (known) return known;
+  /** Without a wait where it is known. */
+  rate(tenant: string): Rate | Promise<Rate> {
+    return this.#fresh.get(tenant) ?? this.#read(tenant);
+  }
+
+  async #read(tenant: string): Promise<Rate> {
     const own = await this.#database.read((em) => em.findOne(TenantPolicySchema, { tenant }));
     const rate = {
       requestsPerMinute: own?.requestsPerMinute || this.#standard.requestsPerMinute,

@@ -1,10 +1,13 @@
+import { status } from '@grpc/grpc-js';
 import type { GatewayContext } from '../context.ts';
-import { sendJson, writer } from '../openai/http.ts';
+import { sendJson } from '../openai/http.ts';
 import { openAiRoute } from '../openai/routes.ts';
 import type { EdgeHandler } from './one-port.ts';
+import { sendRefusal } from './plain-answer.ts';
+import type { Readiness } from './readiness.ts';
 
 /** What is no RPC: probes, the OpenAI-compatible API, and paths that do not exist. */
-export function fallback(context: GatewayContext, ready: () => Promise<boolean>): EdgeHandler {
+export function fallback(context: GatewayContext, readiness: Readiness): EdgeHandler {
   return (request, response) => {
     const path = (request.url ?? '').split('?', 1)[0];
     if (path === '/livez') {
@@ -12,21 +15,10 @@ export function fallback(context: GatewayContext, ready: () => Promise<boolean>)
       return;
     }
     if (path === '/readyz') {
-      void ready().then((is) => sendJson(response, is ? 200 : 503, { ready: is }));
+      void readiness.look().then((state) => sendJson(response, state.ready ? 200 : 503, state));
       return;
     }
     if (openAiRoute(context, request, response)) return;
-    const message = 'there is no such method';
-    // gRPC reads its status from trailers, and takes HTTP's own for a broken proxy.
-    if (request.headers['content-type']?.startsWith('application/grpc')) {
-      writer(response).writeHead(200, {
-        'content-type': request.headers['content-type'],
-        'grpc-status': '12',
-        'grpc-message': message,
-      });
-      writer(response).end();
-      return;
-    }
-    sendJson(response, 404, { code: 'unimplemented', message });
+    sendRefusal(request, response, 404, status.UNIMPLEMENTED, 'there is no such method');
   };
 }

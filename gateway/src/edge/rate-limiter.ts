@@ -12,7 +12,7 @@ export interface Rate {
 
 /** Whether a request may go on, and if not, when to come again. */
 export type Admission =
-  | { admitted: true; release: () => void }
+  | { admitted: true; remaining: number; release: () => void }
   | { admitted: false; retryAfterMs: number; limit: string };
 
 /**
@@ -52,7 +52,7 @@ export class RateLimiter {
       released = true;
       bucket.inFlight -= 1;
     };
-    return { admitted: true, release };
+    return { admitted: true, remaining: Math.floor(bucket.tokens), release };
   }
 
   #sweep(now: number): void {

@@ -3,36 +3,40 @@ import { type ConnectRouter, createContextKey, type HandlerContext } from '@conn
 import { targetOf } from '@landfall/common/balancing/target.ts';
 import { invalidArgument, unimplemented } from '@landfall/common/errors/errors.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
+import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import type { CallOptions, RpcChannel } from '@landfall/common/rpc/client.ts';
 import { validate } from '@landfall/common/rpc/validation.ts';
+import {
+  type GetPromptRequest,
+  PromptService,
+} from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import type { GenerateRequest } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { GatewayContext } from '../context.ts';
-import { createKey } from '../routes/create-key.ts';
-import { listKeys } from '../routes/list-keys.ts';
-import { revokeKey } from '../routes/revoke-key.ts';
-import { searchAudit } from '../routes/search-audit.ts';
-import { setPolicy } from '../routes/set-policy.ts';
-import { whyAllowed } from '../routes/why-allowed.ts';
+import { ownRoutes } from '../routes/own-routes.ts';
 import { outgoingError } from './connect-error.ts';
+import type { Governed } from './governance.ts';
+import { routeName } from './route-name.ts';
 import { type Destination, publicMethods, publicServices } from './services.ts';
 import { type EdgeSpan, startSpan } from './span.ts';
 
-/** Who was let in, put there before the body is read. */
-export const CALLER = createContextKey<Identity | undefined>(undefined);
+/** The call that was let in, put there before its body is read. */
+export const GOVERNED = createContextKey<Governed | undefined>(undefined);
+
+/** What the connection's client certificate says. */
+export const CERTIFICATE = createContextKey<() => readonly string[]>(() => []);
 
 type Reply = Promise<Message> | AsyncIterable<Message>;
-type Forward = (request: Message | AsyncIterable<Message>, options: CallOptions, caller: Identity) => Reply;
+type Options = CallOptions & { context: CallContext };
+type Forward = (request: Message | AsyncIterable<Message>, options: Options, caller: Identity) => Reply;
 
 /** Routes for every public method; each goes on to where its service lives. */
 export function rpcRoutes(context: GatewayContext): (router: ConnectRouter) => void {
-  const admin = adminMethods(context);
+  const own = ownMethods(context);
   return (router) => {
     for (const [service, destination] of publicServices) {
-      const methods = service.methods.filter((method) =>
-        publicMethods.has(`${service.typeName}/${method.name}`),
-      );
+      const methods = service.methods.filter((method) => publicMethods.has(routeName(method)));
       const handlers = methods.map((method) => {
-        const forward = destination === 'admin' ? admin(method) : forwarder(context, destination, method);
+        const forward = destination === 'gateway' ? own(method) : forwarder(context, destination, method);
         return [method.localName, handler(context, method, forward)] as const;
       });
       router.service(service, Object.fromEntries(handlers) as never);
@@ -41,7 +45,7 @@ export function rpcRoutes(context: GatewayContext): (router: ConnectRouter) => v
 }
 
 function handler(context: GatewayContext, method: DescMethod, forward: Forward) {
-  const name = `${method.parent.typeName}/${method.name}`;
+  const name = routeName(method);
   const fail = (span: EdgeSpan, cause: unknown) => {
     span.fail(cause);
     return outgoingError(cause, (unknown) =>
@@ -49,12 +53,18 @@ function handler(context: GatewayContext, method: DescMethod, forward: Forward) 
     );
   };
   const open = (call: HandlerContext) => {
-    const caller = call.values.get(CALLER)!;
+    const governed = call.values.get(GOVERNED)!;
+    const { caller } = governed;
+    for (const [name, value] of Object.entries(governed.headers)) call.responseHeader.set(name, value);
+    governed.flow.tell = (headers) => {
+      for (const [name, value] of Object.entries(headers)) call.responseHeader.set(name, value);
+    };
     const span = startSpan(name, call.requestHeader, caller);
+    call.responseHeader.set('x-request-id', span.traceId);
     const left = call.timeoutMs();
     const deadlineMs = left === undefined ? Number.POSITIVE_INFINITY : Date.now() + left;
     return {
-      caller,
+      governed,
       span,
       options: {
         context: span.callContext(caller, call.signal, deadlineMs),
@@ -64,9 +74,12 @@ function handler(context: GatewayContext, method: DescMethod, forward: Forward) 
   };
   if (method.methodKind === 'unary' || method.methodKind === 'client_streaming') {
     return async (request: Message | AsyncIterable<Message>, call: HandlerContext) => {
-      const { caller, span, options } = open(call);
+      const { governed, span, options } = open(call);
       try {
-        return await forward(request, options, caller);
+        return await governed.unary(
+          request,
+          (passed) => forward(passed, options, governed.caller) as Promise<Message>,
+        );
       } catch (cause) {
         throw fail(span, cause);
       } finally {
@@ -74,10 +87,18 @@ function handler(context: GatewayContext, method: DescMethod, forward: Forward) 
       }
     };
   }
-  return async function* (request: Message, call: HandlerContext) {
-    const { caller, span, options } = open(call);
+  return async function* (request: Message | AsyncIterable<Message>, call: HandlerContext) {
+    const { governed, span, options } = open(call);
     try {
-      yield* forward(request, options, caller) as AsyncIterable<Message>;
+      yield* governed.stream(
+        request,
+        (passed, shared) =>
+          forward(
+            passed,
+            shared ? detached(options, shared) : options,
+            governed.caller,
+          ) as AsyncIterable<Message>,
+      );
     } catch (cause) {
       throw fail(span, cause);
     } finally {
@@ -86,9 +107,14 @@ function handler(context: GatewayContext, method: DescMethod, forward: Forward) 
   };
 }
 
+/** Options of work that goes on without the call that began it, until the signal fires. */
+const detached = ({ context }: Options, signal: AbortSignal): Options => ({
+  context: { ...context, signal, deadlineMs: Number.POSITIVE_INFINITY },
+});
+
 function forwarder(
   context: GatewayContext,
-  destination: Exclude<Destination, 'admin'>,
+  destination: Exclude<Destination, 'gateway'>,
   method: DescMethod,
 ): Forward {
   if (destination === 'replicas') return toReplicas(context, method);
@@ -98,6 +124,7 @@ function forwarder(
       throw unimplemented(`${method.parent.typeName} is not part of this mesh`);
     };
   }
+  if (method === PromptService.method.getPrompt) return byLabel(context, channel);
   switch (method.methodKind) {
     case 'unary':
       return (request, options) => channel.unary(method, request as Message, options);
@@ -108,6 +135,16 @@ function forwarder(
     default:
       return (requests, options) => channel.bidiStream(method, requests as AsyncIterable<Message>, options);
   }
+}
+
+/** A prompt that is read by label stays readable while its service is away. */
+function byLabel({ labels }: GatewayContext, channel: RpcChannel): Forward {
+  return (request, options, identity) => {
+    const { name, version } = request as GetPromptRequest;
+    return version.startsWith('@')
+      ? labels.get(name, version.slice(1), { ...options, identity })
+      : channel.unary(PromptService.method.getPrompt, request as Message, options);
+  };
 }
 
 /** Text calls reach a replica of the deployment or model that they name. */
@@ -135,17 +172,15 @@ function toReplicas({ replicas }: GatewayContext, method: DescMethod): Forward {
     replicas.unary(target(request as Message), method, request as Message, options);
 }
 
-function adminMethods(context: GatewayContext): (method: DescMethod) => Forward {
-  const routes: Record<string, (request: never, caller: Identity) => Promise<Message>> = {
-    createKey: createKey(context),
-    revokeKey: revokeKey(context),
-    listKeys: listKeys(context),
-    setPolicy: setPolicy(context),
-    whyAllowed: whyAllowed(context),
-    searchAudit: searchAudit(context),
-  };
-  return (method) => async (request, _options, caller) => {
-    validate(method.input, request as Message);
-    return routes[method.localName]!(request as never, caller);
+/** Methods that the gateway answers itself. */
+function ownMethods(context: GatewayContext): (method: DescMethod) => Forward {
+  const routes = ownRoutes(context);
+  return (method) => {
+    const route = routes[method.parent.typeName]?.[method.localName];
+    if (!route) throw new Error(`${routeName(method)} has no route`);
+    return (request, options, caller) => {
+      validate(method.input, request as Message);
+      return route(request as never, caller, options.context!.signal);
+    };
   };
 }

@@ -2,8 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { targetOf } from '@landfall/common/balancing/target.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import type { Usage } from '@landfall/proto/landfall/text/v1/generation_pb.js';
-import type { GenerateResponse } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import type {
+  GenerateRequest,
+  GenerateResponse,
+} from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { GatewayContext } from '../context.ts';
+import type { Governed } from '../edge/governance.ts';
 import type { EdgeResponse } from '../edge/one-port.ts';
 import { Choices } from './choices.ts';
 import { toOpenAiError } from './errors.ts';
@@ -17,22 +21,37 @@ export async function answer(
   context: GatewayContext,
   response: EdgeResponse,
   call: CallContext,
+  governed: Governed,
   request: OpenAiRequest,
   format: AnswerFormat,
 ): Promise<void> {
-  const head: AnswerHead = {
-    id: `${format.id}-${randomUUID()}`,
-    created: Math.floor(Date.now() / 1000),
-    model: request.model,
+  // An answer that is given again has the name and the time that it had.
+  const head = (): AnswerHead => {
+    const { id, createdMs } = governed.flow.answer ?? { id: randomUUID(), createdMs: Date.now() };
+    return { id: `${format.id}-${id}`, created: Math.floor(createdMs / 1000), model: request.model };
   };
-  const parts = ask(context, call, request);
+  const parts = ask(context, call, governed, request);
   if (request.stream) await sendEvents(context, response, head, request, format, parts);
   else await sendWhole(response, head, request, format, parts);
 }
 
-async function* ask({ replicas }: GatewayContext, call: CallContext, request: OpenAiRequest) {
+async function* ask(
+  { replicas }: GatewayContext,
+  call: CallContext,
+  governed: Governed,
+  request: OpenAiRequest,
+): AsyncGenerator<GenerateResponse> {
+  // Rights and prices go by the model's name.
+  const message = { ...request.generate, model: request.model };
   try {
-    yield* replicas.generate(targetOf(request.model), request.generate, { context: call });
+    yield* governed.stream(
+      message,
+      (passed, signal) =>
+        replicas.generate(targetOf(request.model), passed as GenerateRequest, {
+          context: signal ? { ...call, signal, deadlineMs: Number.POSITIVE_INFINITY } : call,
+        }),
+      request.stream ? 'as they come' : 'at the end',
+    );
   } catch (cause) {
     throw inParams(cause, request);
   }
@@ -40,7 +59,7 @@ async function* ask({ replicas }: GatewayContext, call: CallContext, request: Op
 
 async function sendWhole(
   response: EdgeResponse,
-  head: AnswerHead,
+  head: () => AnswerHead,
   request: OpenAiRequest,
   format: AnswerFormat,
   parts: AsyncIterable<GenerateResponse>,
@@ -52,23 +71,28 @@ async function sendWhole(
     usage = part.usage ?? usage;
   }
   if (!usage) throw new Error('a replica ended its answer without saying so');
-  sendJson(response, 200, format.whole(head, choices.all, usage));
+  sendJson(response, 200, format.whole(head(), choices.all, usage));
 }
 
 async function sendEvents(
   context: GatewayContext,
   response: EdgeResponse,
-  plain: AnswerHead,
+  headOf: () => AnswerHead,
   request: OpenAiRequest,
   format: AnswerFormat,
   parts: AsyncIterable<GenerateResponse>,
 ): Promise<void> {
-  const head: AnswerHead = request.includeUsage ? { ...plain, usage: null } : plain;
   const out = new EventStream(response);
   const choices = new Choices(request);
   let usage: Usage | undefined;
+  let known: AnswerHead | undefined;
+  const headNow = () => {
+    known ??= { ...headOf(), ...(request.includeUsage ? { usage: null } : {}) };
+    return known;
+  };
   try {
     for await (const part of parts) {
+      const head = headNow();
       usage = part.usage ?? usage;
       const opening = choices.has(part.index) ? undefined : format.opening(head, part.index);
       if (opening) await out.send(opening);
@@ -77,7 +101,7 @@ async function sendEvents(
       if (part.finishReason) await out.send(format.end(head, choices.end(part)));
     }
     if (!usage) throw new Error('a replica ended its answer without saying so');
-    if (request.includeUsage) await out.send(format.usage(head, usage));
+    if (request.includeUsage) await out.send(format.usage(headNow(), usage));
     await out.send('[DONE]');
   } catch (cause) {
     if (!out.begun) throw cause;

@@ -1,14 +1,18 @@
+import { Code, ConnectError } from '@connectrpc/connect';
 import { status } from '@grpc/grpc-js';
-import { LandfallError } from '@landfall/common/errors/errors.ts';
+import { deadlineExceeded, LandfallError } from '@landfall/common/errors/errors.ts';
 
 /** A parameter of an OpenAI-style request that can't be served, named. */
 export class BadRequest extends Error {
   override name = 'BadRequest';
   readonly param: string;
+  /** Of HTTP. */
+  readonly status: number;
 
-  constructor(param: string, message: string) {
+  constructor(param: string, message: string, httpStatus = 400) {
     super(`${param}: ${message}`);
     this.param = param;
+    this.status = httpStatus;
   }
 }
 
@@ -49,8 +53,11 @@ export function notServed(verb: string, path: string, pathExists: boolean): Open
 }
 
 /** What a failure says to an OpenAI client. One that is not ours to tell leaves as internal and is handed to `log`. */
-export function toOpenAiError(cause: unknown, log: (cause: unknown) => void): OpenAiError {
-  if (cause instanceof BadRequest) return invalid(400, cause.message, cause.param, 'invalid_value');
+export function toOpenAiError(thrown: unknown, log: (cause: unknown) => void): OpenAiError {
+  // The door's own word on a body that did not come in time.
+  const isLate = thrown instanceof ConnectError && thrown.code === Code.DeadlineExceeded;
+  const cause = isLate ? deadlineExceeded(thrown.rawMessage) : thrown;
+  if (cause instanceof BadRequest) return invalid(cause.status, cause.message, cause.param, 'invalid_value');
   if (cause instanceof BodyTooLarge) return invalid(413, cause.message, null, 'request_too_large');
   const known = cause instanceof LandfallError ? BY_CODE[cause.code] : undefined;
   if (!(cause instanceof LandfallError) || !known) {

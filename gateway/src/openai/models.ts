@@ -1,9 +1,21 @@
+import { create } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { notFound } from '@landfall/common/errors/errors.ts';
+import { levelOn } from '@landfall/common/identity/check.ts';
+import { roleReaches } from '@landfall/common/identity/identity.ts';
+import { resourceNamed } from '@landfall/common/identity/resources.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
-import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
+import {
+  BalancerService,
+  type ListDeploymentsRequest,
+  ListDeploymentsRequestSchema,
+  type ListDeploymentsResponse,
+  ListDeploymentsResponseSchema,
+} from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import type { Deployment } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import type { GatewayContext } from '../context.ts';
+import type { Governed } from '../edge/governance.ts';
 import type { EdgeResponse } from '../edge/one-port.ts';
 import { isModelName } from './body.ts';
 import { sendJson } from './http.ts';
@@ -23,8 +35,10 @@ export async function listModels(
   context: GatewayContext,
   response: EdgeResponse,
   call: CallContext,
+  governed: Governed,
 ): Promise<void> {
-  sendJson(response, 200, { object: 'list', data: [...(await models(context, call)).values()] });
+  const data = [...(await models(context, call, governed)).values()];
+  sendJson(response, 200, { object: 'list', data });
 }
 
 /** `GET /v1/models/{id}`. */
@@ -32,27 +46,50 @@ export async function getModel(
   context: GatewayContext,
   response: EdgeResponse,
   call: CallContext,
+  governed: Governed,
   id: string,
 ): Promise<void> {
-  const model = isModelName(id) ? (await models(context, call)).get(id) : undefined;
+  const model = isModelName(id) ? (await models(context, call, governed)).get(id) : undefined;
   if (!model) throw notFound('there is no such model; GET /v1/models lists them');
   sendJson(response, 200, model);
 }
 
-async function models({ channels }: GatewayContext, call: CallContext): Promise<Map<string, Model>> {
-  const balancer = channels.balancer.client(BalancerService);
+async function models(
+  context: GatewayContext,
+  call: CallContext,
+  governed: Governed,
+): Promise<Map<string, Model>> {
+  const asked = create(ListDeploymentsRequestSchema, { pageSize: 500 });
+  const reply = await governed.unary(asked, (request) =>
+    deployments(context, call, request as ListDeploymentsRequest),
+  );
   const found = new Map<string, Model>();
+  for (const deployment of (reply as ListDeploymentsResponse).deployments) {
+    for (const model of modelsOf(deployment, call.identity.tenant)) {
+      // A replica may hold adapters of which not everybody who may ask it is to know.
+      const adapter = resourceNamed(model.id, undefined);
+      const known = !adapter || roleReaches(levelOn(governed.caller, adapter).level, Role.VIEWER);
+      if (known && !found.has(model.id)) found.set(model.id, model);
+    }
+  }
+  return found;
+}
+
+/** All pages as one. */
+async function deployments(
+  { channels }: GatewayContext,
+  call: CallContext,
+  request: ListDeploymentsRequest,
+): Promise<ListDeploymentsResponse> {
+  const balancer = channels.balancer.client(BalancerService);
+  const all = create(ListDeploymentsResponseSchema);
   let pageToken = '';
   do {
-    const page = await balancer.listDeployments({ pageSize: 500, pageToken }, { context: call });
-    for (const deployment of page.deployments) {
-      for (const model of modelsOf(deployment, call.identity.tenant)) {
-        if (!found.has(model.id)) found.set(model.id, model);
-      }
-    }
+    const page = await balancer.listDeployments({ ...request, pageToken }, { context: call });
+    all.deployments.push(...page.deployments);
     pageToken = page.nextPageToken;
   } while (pageToken);
-  return found;
+  return all;
 }
 
 function* modelsOf(

@@ -1,19 +1,19 @@
 import { create } from '@bufbuild/protobuf';
+import { afterKey, page, pageSize, UUID } from '@landfall/common/rpc/pages.ts';
 import {
   type ListKeysRequest,
   type ListKeysResponse,
   ListKeysResponseSchema,
 } from '@landfall/proto/landfall/gateway/v1/admin_service_pb.js';
-import type { AdminRoute } from '../context.ts';
+import type { OwnRoute } from '../context.ts';
 import { ApiKeySchema } from '../db/entities.ts';
 import { keyReply } from '../domain/key-reply.ts';
-import { afterId, page, pageSize } from '../domain/pages.ts';
 
-export const listKeys: AdminRoute<ListKeysRequest, ListKeysResponse> =
+export const listKeys: OwnRoute<ListKeysRequest, ListKeysResponse> =
   ({ database }) =>
   async (request, { tenant }) => {
     const size = pageSize(request.pageSize);
-    const after = afterId(request.pageToken);
+    const after = afterKey(request.pageToken, UUID);
     const live = { revokedMs: null, $or: [{ expiresMs: null }, { expiresMs: { $gt: Date.now() } }] };
     const where = {
       tenant,
@@ -23,6 +23,6 @@ export const listKeys: AdminRoute<ListKeysRequest, ListKeysResponse> =
     const found = await database.read((em) =>
       em.find(ApiKeySchema, where, { orderBy: { id: 'desc' }, limit: size + 1 }),
     );
-    const { rows, nextPageToken } = page(found, size);
+    const { rows, nextPageToken } = page(found, size, ({ id }) => id);
     return create(ListKeysResponseSchema, { keys: rows.map(keyReply), nextPageToken });
   };

@@ -5,14 +5,14 @@ import {
   type RevokeKeyResponse,
   RevokeKeyResponseSchema,
 } from '@landfall/proto/landfall/gateway/v1/admin_service_pb.js';
-import type { AdminRoute } from '../context.ts';
+import type { OwnRoute } from '../context.ts';
 import { ApiKeySchema } from '../db/entities.ts';
 import { audit } from '../domain/audit.ts';
 import { keyReply } from '../domain/key-reply.ts';
 
 /** Safe to repeat by its nature: a revoked key stays revoked. */
-export const revokeKey: AdminRoute<RevokeKeyRequest, RevokeKeyResponse> =
-  ({ database, keys }) =>
+export const revokeKey: OwnRoute<RevokeKeyRequest, RevokeKeyResponse> =
+  ({ database, callers }) =>
   async ({ id }, caller) => {
     const key = await database.transaction(async (em) => {
       const found = await em.findOne(ApiKeySchema, { id, tenant: caller.tenant });
@@ -23,6 +23,6 @@ export const revokeKey: AdminRoute<RevokeKeyRequest, RevokeKeyResponse> =
       }
       return found;
     });
-    keys.forget(key);
+    callers.forget();
     return create(RevokeKeyResponseSchema, { key: keyReply(key) });
   };

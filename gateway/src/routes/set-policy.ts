@@ -6,13 +6,13 @@ import {
   type SetPolicyResponse,
   SetPolicyResponseSchema,
 } from '@landfall/proto/landfall/gateway/v1/admin_service_pb.js';
-import type { AdminRoute } from '../context.ts';
+import type { OwnRoute } from '../context.ts';
 import { TenantPolicySchema } from '../db/entities.ts';
 import { audit } from '../domain/audit.ts';
 
 const METHOD = 'landfall.gateway.v1.AdminService/SetPolicy';
 
-export const setPolicy: AdminRoute<SetPolicyRequest, SetPolicyResponse> =
+export const setPolicy: OwnRoute<SetPolicyRequest, SetPolicyResponse> =
   ({ database, policies }) =>
   async (request, caller) => {
     const { tenant } = caller;

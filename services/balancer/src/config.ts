@@ -19,6 +19,8 @@ export interface ReplicaConfig {
   healthIntervalMs: number;
   /** Longest answer to a health check, in milliseconds. */
   healthTimeoutMs: number;
+  /** Between two looks at the memory of a replica that has a limit, in milliseconds. */
+  memoryMs: number;
   /** First pause before a replica that died is started anew; doubles up to the longest. Milliseconds. */
   firstBackoffMs: number;
   longestBackoffMs: number;
@@ -58,7 +60,7 @@ const REPLICA_MAIN = join(import.meta.dirname, '../../text-inference/src/main.ts
 /**
  * The balancer's configuration: what all services share, and LANDFALL_REGISTRY_URL, LANDFALL_REPLICA_COMMAND (a JSON
  * list), LANDFALL_REPLICA_START_TIMEOUT_MS, LANDFALL_REPLICA_UNRESPONSIVE_MS, LANDFALL_REPLICA_HEALTH_INTERVAL_MS,
- * LANDFALL_REPLICA_STABLE_MS, LANDFALL_BALANCER_ON_STOP (`stop` or `leave`), LANDFALL_BALANCER_RESYNC_MS,
+ * LANDFALL_REPLICA_MEMORY_MS, LANDFALL_REPLICA_STABLE_MS, LANDFALL_BALANCER_ON_STOP (`stop` or `leave`), LANDFALL_BALANCER_RESYNC_MS,
  * LANDFALL_BALANCER_SCALE_MS, LANDFALL_BALANCER_ALIAS_MS. Replicas inherit the environment; LANDFALL_TEXT_THREADS is
  * half of the cores for them where it is not set, and LANDFALL_TEXT_ADAPTERS tells how many adapters one holds.
  * @throws ConfigError that names the variable.
@@ -78,6 +80,7 @@ export function readConfig(env: Env): BalancerConfig {
       unresponsiveMs: integerVar(env, 'LANDFALL_REPLICA_UNRESPONSIVE_MS', 15_000, 500, 3_600_000),
       healthIntervalMs: integerVar(env, 'LANDFALL_REPLICA_HEALTH_INTERVAL_MS', 500, 50, 60_000),
       healthTimeoutMs: 1500,
+      memoryMs: integerVar(env, 'LANDFALL_REPLICA_MEMORY_MS', 1000, 50, 60_000),
       firstBackoffMs: 250,
       longestBackoffMs: 30_000,
       stableMs: integerVar(env, 'LANDFALL_REPLICA_STABLE_MS', 60_000, 0, 3_600_000),

@@ -7,7 +7,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { create, fromJsonString, toJsonString } from '@bufbuild/protobuf';
+import {
+  create,
+  type DescMessage,
+  fromJsonString,
+  type MessageShape,
+  toJsonString,
+} from '@bufbuild/protobuf';
 import { BalancedClient, type BalancedClientOptions } from '@landfall/common/balancing/balanced-client.ts';
 import { testDatabase } from '@landfall/common/db/test-database.ts';
 import { notFound } from '@landfall/common/errors/errors.ts';
@@ -155,13 +161,16 @@ export class TestMesh implements AsyncDisposable {
     await broker.js.publish('landfall.registry.alias.moved.v1', toJsonString(AliasMovedSchema, event));
   }
 
-  /** All events of deployments from the stream's beginning, as they come; repeats (by `ce-id`) are left out. */
-  async deploymentEvents(): Promise<DeploymentChanged[]> {
+  deploymentEvents(): Promise<DeploymentChanged[]> {
+    return this.events('landfall.balancer.deployment.changed.v1', DeploymentChangedSchema);
+  }
+
+  /** All events of a subject from the stream's beginning, as they come; repeats (by `ce-id`) are left out. */
+  async events<S extends DescMessage>(subject: string, schema: S): Promise<MessageShape<S>[]> {
     const broker = await Broker.connect(this.nats.url, 'test', this.logger);
     this.#stack.use(broker);
-    const events: DeploymentChanged[] = [];
+    const events: MessageShape<S>[] = [];
     const ids = new Set<string>();
-    const subject = 'landfall.balancer.deployment.changed.v1';
     const { name } = await broker.manager.consumers.add(EVENT_STREAM, {
       filter_subject: subject,
       deliver_policy: 'all',
@@ -172,7 +181,7 @@ export class TestMesh implements AsyncDisposable {
     void (async () => {
       for await (const message of messages) {
         const id = message.headers?.get('ce-id') ?? '';
-        if (!ids.has(id)) events.push(fromJsonString(DeploymentChangedSchema, message.string()));
+        if (!ids.has(id)) events.push(fromJsonString(schema, message.string()));
         ids.add(id);
       }
     })().catch(() => {});

@@ -1,7 +1,7 @@
 /**
  * A replica for tests: the contract of text-inference over a simulated engine that gives one token at a time. What a
  * prompt says decides what happens: `count N` answers N tokens, `hang` none, `die` ends the process before a token,
- * `die-after N` after N tokens, `fail-on MODEL` fails where that model is asked for.
+ * `die-after N` after N tokens, `fail-on MODEL` fails where that model is asked for, `grow N` holds N MiB from then on.
  */
 
 import { readFileSync } from 'node:fs';
@@ -21,6 +21,7 @@ const startMs = Number(env.STAND_IN_START_MS || 0);
 const adapters: string[] = [];
 const draining = new AbortController();
 const changed = new Set<() => void>();
+const held: Buffer[] = [];
 let running = 0;
 let finished = 0n;
 let loaded = false;
@@ -54,7 +55,8 @@ const server = new RpcServer({
     try {
       yield { model: model || base, load: load() };
       if (what === 'hang') await delay(600_000, undefined, { signal: call.signal });
-      const tokens = Number.parseInt(number, 10) || 1;
+      if (what === 'grow') held.push(Buffer.alloc(Number(number) * 2 ** 20, held.length + 1));
+      const tokens = what === 'grow' ? 1 : Number.parseInt(number, 10) || 1;
       for (let token = 1; token <= tokens; token++) {
         await delay(stepMs, undefined, { signal: call.signal });
         yield { delta: `${process.pid} `, load: load() };

@@ -1,4 +1,5 @@
-import { characterSet, DIGITS, LETTERS } from './characters.ts';
+import { AT_SIGN, characterSet, DIGITS, LETTERS } from './characters.ts';
+import type { Facts } from './facts.ts';
 import type { Span } from './mask.ts';
 
 const inLocal = characterSet(`${LETTERS}${DIGITS}._%+'-`);
@@ -12,9 +13,11 @@ const TOP_LEVEL = /^(?:[A-Za-z]{2,63}|xn--[A-Za-z0-9-]+)$/;
 /**
  * E-mail addresses, found from their @ outwards, so that no text takes more than its own length.
  *
- * @param text with full-width characters made narrow
+ * @param text canonical
  */
-export function* findEmails(text: string): Generator<Span> {
+export function findEmails(text: string, { has }: Facts): Span[] {
+  if (!(has & AT_SIGN)) return [];
+  const found: Span[] = [];
   let last = 0;
   for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', at + 1)) {
     let start = at;
@@ -28,8 +31,9 @@ export function* findEmails(text: string): Generator<Span> {
     const labels = text.slice(at + 1, end).split('.');
     const real = labels.length > 1 && labels.every((label) => LABEL.test(label));
     if (!real || !TOP_LEVEL.test(labels.at(-1)!)) continue;
-    yield { start, end };
+    found.push({ start, end });
     // Of `a@b.cn@c.de` the address that was found first is kept.
     last = end;
   }
+  return found;
 }

@@ -6,6 +6,7 @@ const REGIONS = new Set(
   ).split(' '),
 );
 const WEIGHTS = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
+const ZERO = 0x30;
 const CHECK_CHARACTERS = '10X98765432';
 
 /**
@@ -22,14 +23,15 @@ export function isIdNumber(text: string): boolean {
 
 /** True when the last character is the check character of the seventeen before it (ISO 7064, MOD 11-2). */
 export function hasIdCheck(text: string): boolean {
-  const sum = WEIGHTS.reduce((total, weight, i) => total + weight * Number(text[i]), 0);
+  let sum = 0;
+  for (let i = 0; i < 17; i++) sum += WEIGHTS[i]! * (text.charCodeAt(i) - ZERO);
   return text[17]!.toUpperCase() === CHECK_CHARACTERS[sum % 11];
 }
 
 /** A day that was: yyyymmdd from 1850 on. */
 function isDate(text: string): boolean {
-  const [year, month, day] = [text.slice(0, 4), text.slice(4, 6), text.slice(6, 8)].map(Number);
-  if (year! < 1850 || year! > new Date().getUTCFullYear()) return false;
-  const date = new Date(Date.UTC(year!, month! - 1, day!));
-  return date.getUTCMonth() === month! - 1 && date.getUTCDate() === day;
+  const [year, month, day] = [Number(text.slice(0, 4)), Number(text.slice(4, 6)), Number(text.slice(6, 8))];
+  if (month < 1 || month > 12 || day < 1 || day > 31 || year < 1850) return false;
+  if (year > new Date().getUTCFullYear()) return false;
+  return day <= 28 || day <= new Date(Date.UTC(year, month, 0)).getUTCDate();
 }

@@ -120,6 +120,10 @@ describe('masking of personal data', () => {
     expect(mask('name13812345678@example.com').text).toBe('[EMAIL]');
   });
 
+  it('takes what follows a named phone for a number of its own', () => {
+    expect(parts('电话:13000000000(6225 8800 0000 0001。')).toEqual(['13000000000', '6225 8800 0000 0001']);
+  });
+
   it('finds every kind wherever it stands, and masking twice changes nothing more', () => {
     const data = fc.oneof(
       idNumber.map((text) => ['id_number', text] as const),

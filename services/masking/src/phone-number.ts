@@ -1,3 +1,5 @@
+import { parsePhoneNumberFromString } from 'libphonenumber-js/max';
+
 /** Groups of digits as they stand, the sign before the first one apart. */
 export interface Grouped {
   /** True for a leading +. */
@@ -45,4 +47,36 @@ function isLandline(groups: readonly string[]): boolean {
   if (/^[2-8]\d{6,7}$/.test(first!))
     return rest.length === 1 || (rest.length === 2 && /^\d{1,5}$/.test(second!));
   return rest.length === 2 && /^[2-8]\d{2,3}$/.test(first!) && /^\d{4}$/.test(second!);
+}
+
+/** Whose plans are tried for a number without a country's code. */
+const LIKELY_COUNTRIES = [
+  'CN',
+  'US',
+  'GB',
+  'DE',
+  'FR',
+  'IT',
+  'ES',
+  'AU',
+  'IN',
+  'JP',
+  'HK',
+  'NL',
+  'SE',
+  'CH',
+] as const;
+
+/**
+ * True for a number by the numbering plan of a likely country (libphonenumber's), without the country's code.
+ *
+ * @param named true where the text calls it a phone's: then the form alone will do
+ */
+export function isNationalNumber(written: string, named: boolean): boolean {
+  const digits = written.replace(/\D/g, '');
+  if (digits.length < 7 || digits.length > 15 || /^(\d)\1+$/.test(digits)) return false;
+  if (/^\d{4}[-.]\d{1,2}[-.]\d{1,2}$|^\d{1,2}[-.]\d{1,2}[-.]\d{4}$/.test(written)) return false;
+  if (named) return true;
+  const text = written.startsWith('00') ? `+${digits.slice(2)}` : written;
+  return LIKELY_COUNTRIES.some((country) => parsePhoneNumberFromString(text, country)?.isValid() === true);
 }

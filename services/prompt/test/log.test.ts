@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
-import { Database } from '@landfall/common/db/database.ts';
+import { Database, type EntityManager } from '@landfall/common/db/database.ts';
 import { type TestDatabase, testDatabase } from '@landfall/common/db/test-database.ts';
 import { createLogger } from '@landfall/common/log/logger.ts';
 import { InvocationSchema as InvocationMessage } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
@@ -13,6 +13,7 @@ import { InvocationSchema, promptEntities, ScoreSchema } from '../src/db/entitie
 import { promptMigrations } from '../src/db/migrations.ts';
 import { InvocationLog } from '../src/domain/invocation-log.ts';
 import { searchInvocations } from '../src/domain/invocation-search.ts';
+import { invocationReplies } from '../src/domain/replies.ts';
 
 const seed = Number(process.env.LANDFALL_TEST_SEED) || Math.floor(Math.random() * 2 ** 31);
 console.info(`LANDFALL_TEST_SEED=${seed}`);
@@ -91,6 +92,27 @@ test('a row that no table takes stops no other', async (t) => {
   expect(await idsOf('mixed')).toEqual(taken.map(({ entry }) => entry.id).sort());
 });
 
+test('entries are kept whatever becomes of what is learnt from them, and each is shown once', async (t) => {
+  if (!place) return t.skip();
+  const shown: string[] = [];
+  const run = (em: EntityManager, sql: string) =>
+    em.getConnection().execute(sql, [], 'run', em.getTransactionContext());
+  const observe = async (em: EntityManager, fresh: readonly { entry: { id: string } }[]) => {
+    shown.push(...fresh.map(({ entry }) => entry.id));
+    await run(em, `delete from invocation where tenant = 'learnt'`);
+    await run(em, 'select nonsense from nowhere');
+  };
+  const log = new InvocationLog({ database, logger, observe });
+  const kept = [record('learnt'), record('learnt')];
+  for (const one of kept) log.add(one);
+  await log.settled();
+  expect(await idsOf('learnt')).toEqual(kept.map(({ entry }) => entry.id).sort());
+  // A commit whose answer got lost is tried again: what is there is not new.
+  for (const one of kept) log.add(one);
+  await log.settled();
+  expect(shown.sort()).toEqual(kept.map(({ entry }) => entry.id).sort());
+});
+
 test('invocations beyond the limit are refused until one has ended', async (t) => {
   if (!place) return t.skip();
   const log = new InvocationLog({ database, logger, limit: 2 });
@@ -141,20 +163,36 @@ test('while the disk is full whoever waits is told; entries wait for room, and a
 test('scores are searched alike where few and where many lie in the range, newest first', async (t) => {
   if (!place) return t.skip();
   const tenant = 'scored';
-  const rows = Array.from({ length: 6000 }, (_, i) => ({
+  const rows = Array.from({ length: 6000 }, () => uuidv7()).map((id, i) => ({
     ...{
       tenant,
       name: i % 3 ? 'ask' : 'tell',
       version: '1.0.0',
       deployment: 'qa',
-      caller: 'key:a',
-      error: '',
+      caller: i % 7 ? 'key:a' : 'key:rare',
+      error: i % 5 ? '' : 'ABORTED',
     },
-    ...{ failed: false, requestId: null, requestDigest: 'd', entry: '{}', createdMs: i, id: uuidv7() },
+    ...{
+      failed: i % 5 === 0,
+      requestId: null,
+      requestDigest: 'd',
+      entry: JSON.stringify({ id, output: '答' }),
+      createdMs: i,
+      id,
+    },
   }));
-  const scores = rows.flatMap(({ id }) =>
+  const scores = rows.flatMap(({ id, name }) =>
     ['key:a', 'key:b'].map((author) => ({
-      ...{ invocationId: id, name: 'grade', author, tenant, value: below(10), reason: '', createdMs: 0 },
+      ...{
+        invocationId: id,
+        name: 'grade',
+        author,
+        tenant,
+        prompt: name,
+        value: below(10),
+        reason: '',
+        createdMs: 0,
+      },
     })),
   );
   await database.transaction(async (em) => {
@@ -171,22 +209,41 @@ test('scores are searched alike where few and where many lie in the range, newes
         .filter(({ value }) => value >= minimum && value <= maximum)
         .map(({ invocationId }) => invocationId),
     );
-    const expected = rows
-      .filter(({ id, name }) => name === 'tell' && fitting.has(id))
-      .map(({ id }) => id)
-      .sort()
-      .reverse();
-    const request = create(ListInvocationsRequestSchema, {
-      name: 'tell',
-      score: { name: 'grade', minimum, maximum },
-    });
-    const found: string[] = [];
-    for (;;) {
-      const page = await database.read((em) => searchInvocations(em, tenant, request, found.at(-1), 333));
-      found.push(...page.map(({ id }) => id));
-      if (page.length < 333) break;
+    for (const filter of [
+      { name: 'tell' },
+      { caller: 'key:rare' },
+      { name: 'ask', caller: 'key:rare' },
+      { deployment: 'qa', error: 'ABORTED' },
+      {},
+    ]) {
+      const expected = rows
+        .filter(
+          (row) =>
+            fitting.has(row.id) &&
+            Object.entries(filter).every(([key, value]) => row[key as 'name'] === value),
+        )
+        .map(({ id }) => id)
+        .sort()
+        .reverse();
+      const score = { name: 'grade', minimum, maximum };
+      const request = create(ListInvocationsRequestSchema, { ...filter, score });
+      const found: string[] = [];
+      for (;;) {
+        const page = await database.read(async (em) => {
+          const rows = await searchInvocations(em, tenant, request, found.at(-1), 333);
+          return invocationReplies(em, rows);
+        });
+        found.push(...page.map(({ id }) => id));
+        // Whatever way a row was found, it is a whole one.
+        const whole = page.filter(
+          ({ output, scores }) => output !== '' && scores.every(({ author }) => author !== ''),
+        );
+        expect(whole).toHaveLength(page.length);
+        if (page.length < 333) break;
+      }
+      expect(found).toEqual(expected);
     }
-    expect(found).toEqual(expected);
+    const request = create(ListInvocationsRequestSchema, { score: { name: 'grade' } });
     expect(await database.read((em) => searchInvocations(em, randomUUID(), request, undefined, 10))).toEqual(
       [],
     );

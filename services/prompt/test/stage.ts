@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { Database } from '@landfall/common/db/database.ts';
 import { testDatabase } from '@landfall/common/db/test-database.ts';
 import { notFound } from '@landfall/common/errors/errors.ts';
 import { startNatsServer } from '@landfall/common/events/nats-server.ts';
@@ -14,6 +15,11 @@ import { RpcServer } from '@landfall/common/rpc/server.ts';
 import { BalancerService } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import { EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import { PromptAccessService } from '@landfall/proto/landfall/prompt/v1/access_service_pb.js';
+import { PromptDraftService } from '@landfall/proto/landfall/prompt/v1/draft_service_pb.js';
+import { PromptEvaluationService as EvaluationContract } from '@landfall/proto/landfall/prompt/v1/evaluation_service_pb.js';
+import { PromptExperimentService } from '@landfall/proto/landfall/prompt/v1/experiment_service_pb.js';
+import { PromptLibraryService } from '@landfall/proto/landfall/prompt/v1/library_service_pb.js';
 import type { Invocation } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
 import { PromptService as PromptContract } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import {
@@ -22,6 +28,8 @@ import {
   TextInferenceService,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { readConfig } from '../src/config.ts';
+import { promptEntities } from '../src/db/entities.ts';
+import { promptMigrations } from '../src/db/migrations.ts';
 import { PromptService } from '../src/service.ts';
 
 /** What a deployment's replica says. */
@@ -33,7 +41,17 @@ export type Replica = (
 /** The service among real servers: a broker, a database, and a replica for each deployment. */
 export interface Stage extends AsyncDisposable {
   readonly prompts: RpcClient<typeof PromptContract>;
+  readonly drafts: RpcClient<typeof PromptDraftService>;
+  readonly library: RpcClient<typeof PromptLibraryService>;
+  readonly evaluations: RpcClient<typeof EvaluationContract>;
+  readonly access: RpcClient<typeof PromptAccessService>;
+  readonly channel: RpcChannel;
+  readonly experiments: RpcClient<typeof PromptExperimentService>;
   natsUrl: string;
+  /** Runs a statement on the service's database, beside the service. */
+  sql(statement: string): Promise<unknown>;
+  /** Starts a second process's worth of the service on the same database; undefined on SQLite, which one process holds. */
+  peer(): Promise<Pick<Stage, 'prompts' | 'access'> | undefined>;
   /** Ends the service and starts it anew on the same database. */
   restart(): Promise<void>;
 }
@@ -88,7 +106,16 @@ export async function stage(
   const start = async () => {
     const service = await PromptService.create(config, { logger });
     const channel = new RpcChannel((await service.start()).address, { signer, identity: editor });
-    return { service, channel, prompts: channel.client(PromptContract) };
+    return {
+      service,
+      channel,
+      prompts: channel.client(PromptContract),
+      drafts: channel.client(PromptDraftService),
+      library: channel.client(PromptLibraryService),
+      evaluations: channel.client(EvaluationContract),
+      access: channel.client(PromptAccessService),
+      experiments: channel.client(PromptExperimentService),
+    };
   };
   let now = await start();
   const stop = async () => {
@@ -99,6 +126,40 @@ export async function stage(
     natsUrl: nats.url,
     get prompts() {
       return now.prompts;
+    },
+    get experiments() {
+      return now.experiments;
+    },
+    get drafts() {
+      return now.drafts;
+    },
+    get library() {
+      return now.library;
+    },
+    get evaluations() {
+      return now.evaluations;
+    },
+    get access() {
+      return now.access;
+    },
+    get channel() {
+      return now.channel;
+    },
+    async sql(statement) {
+      await using database = await Database.open({
+        ...{ service: 'prompt', url: place.url, file: join(folder, 'prompt', 'prompt.sqlite') },
+        ...{ entities: promptEntities, migrations: promptMigrations },
+      });
+      return await database.fork().getConnection().execute(statement);
+    },
+    async peer() {
+      if (place.kind === 'sqlite') return undefined;
+      const other = await start();
+      running.defer(async () => {
+        other.channel.close();
+        await other.service[Symbol.asyncDispose]();
+      });
+      return other;
     },
     async restart() {
       await stop();

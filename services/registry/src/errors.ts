@@ -4,6 +4,7 @@ import {
   failedPrecondition,
   type LandfallError,
   notFound,
+  permissionDenied,
 } from '@landfall/common/errors/errors.ts';
 import type { RowProblem } from './inspect/dataset.ts';
 
@@ -21,6 +22,76 @@ export const versionNotFound = (name: string, selector: string): LandfallError =
       : `the model '${name}' has no version '${selector}'; list what is there with ListVersions`,
     { reason: 'VERSION_NOT_FOUND', metadata: { name, version: selector } },
   );
+
+/** Deleted versions are not there, but whoever looks for one is told how to get it back. */
+export const versionIsDeleted = (version: {
+  name: string;
+  version: string;
+  purgeMs?: number | null | undefined;
+  purgedMs?: number | null | undefined;
+}): LandfallError => {
+  const ref = `models:/${version.name}/${version.version}`;
+  const until = new Date(version.purgeMs ?? 0).toISOString();
+  return notFound(
+    !version.purgedMs
+      ? `${ref} was deleted; RestoreVersion brings it back until ${until}`
+      : `${ref} was deleted and its content is gone`,
+    { reason: 'VERSION_DELETED', metadata: { name: version.name, version: version.version } },
+  );
+};
+
+export const versionIsPurged = (ref: string): LandfallError =>
+  failedPrecondition(`the content of ${ref} is gone and can not be brought back`, {
+    reason: 'VERSION_PURGED',
+  });
+
+/** @param users what uses it, as `alias production`, `models:/x/1.0.0`, `deployments:/y` */
+export const versionInUse = (ref: string, users: readonly { user: string; how: string }[]): LandfallError =>
+  failedPrecondition(
+    `${ref} is in use: ${users.map(({ user, how }) => `${user} (${how})`).join(', ')}; end these uses first`,
+    {
+      reason: 'VERSION_IN_USE',
+      fieldViolations: users.map(({ user, how }) => ({ field: user, description: how })),
+    },
+  );
+
+export const originsDeleted = (ref: string, origins: readonly string[]): LandfallError =>
+  failedPrecondition(`${ref} was made from what is deleted; restore ${origins.join(', ')} first`, {
+    reason: 'ORIGINS_DELETED',
+  });
+
+/** @param missed gates that are not passed */
+export const gatesMissed = (
+  ref: string,
+  alias: string,
+  missed: readonly { gate: string; description: string }[],
+): LandfallError =>
+  failedPrecondition(
+    `${ref} may not carry the alias '${alias}': ${missed.map(({ description }) => description).join('; ')}`,
+    {
+      reason: 'GATES_MISSED',
+      fieldViolations: missed.map(({ gate, description }) => ({ field: gate, description })),
+    },
+  );
+
+export const aliasNotFound = (name: string, alias: string): LandfallError =>
+  notFound(`the model '${name}' has no alias '${alias}'; GetModel lists those it has`, {
+    reason: 'ALIAS_NOT_FOUND',
+  });
+
+export const policyNotFound = (name: string, alias: string): LandfallError =>
+  notFound(
+    `the alias '${alias}' ${name === '' ? '' : `of '${name}' `}has no policy of its own; ListAliasPolicies lists those there are`,
+    { reason: 'POLICY_NOT_FOUND' },
+  );
+
+export const aliasIsProtected = (alias: string): LandfallError =>
+  permissionDenied(`the alias '${alias}' is protected; an admin may remove it`, {
+    reason: 'ALIAS_PROTECTED',
+  });
+
+export const ownApproval = (ref: string): LandfallError =>
+  permissionDenied(`you created ${ref}; a second person approves it`, { reason: 'OWN_APPROVAL' });
 
 export const fileNotFound = (ref: string, what: string): LandfallError =>
   notFound(`${ref} has no file ${what}; GetVersion lists its files`, { reason: 'FILE_NOT_FOUND' });

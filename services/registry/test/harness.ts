@@ -10,20 +10,29 @@ import { IdentitySigner } from '@landfall/common/identity/signer.ts';
 import { createLogger } from '@landfall/common/log/logger.ts';
 import { RpcChannel, type RpcClient } from '@landfall/common/rpc/client.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import { CatalogService } from '@landfall/proto/landfall/registry/v1/catalog_service_pb.js';
+import { LifeCycleService } from '@landfall/proto/landfall/registry/v1/life_cycle_service_pb.js';
 import type { Kind, Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { RegistryService as RegistryContract } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
-import { jetstreamManager } from '@nats-io/jetstream';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { readConfig } from '../src/config.ts';
 import { type Overrides, RegistryService } from '../src/service.ts';
 import type { Files } from './fixtures.ts';
 
 export type Client = RpcClient<typeof RegistryContract>;
+export type CatalogClient = RpcClient<typeof CatalogService>;
+export type LifeClient = RpcClient<typeof LifeCycleService>;
 
 /** An event as any subscriber sees it. */
 export type SeenEvent = { subject: string; id: string; payload: Record<string, unknown> };
 
-export const editor = (tenant = 'acme'): Identity => ({ subject: 'key:test', tenant, role: Role.EDITOR });
+export const editor = (tenant = 'acme', subject = 'key:test'): Identity => ({
+  subject,
+  tenant,
+  role: Role.EDITOR,
+});
+export const admin = (tenant = 'acme'): Identity => ({ subject: 'key:admin', tenant, role: Role.ADMIN });
 
 /**
  * A broker, a database and a registry on free ports, and a plain subscriber beside them. `env` is what a launched
@@ -89,6 +98,11 @@ export class RegistryHarness implements AsyncDisposable {
     })();
   }
 
+  /** Where the service answers. */
+  get address(): string {
+    return this.#address;
+  }
+
   /** Where the service keeps its content. */
   get artifacts(): string {
     return join(this.folder, 'registry', 'artifacts');
@@ -122,9 +136,26 @@ export class RegistryHarness implements AsyncDisposable {
   }
 
   client(identity: Identity = editor(), address = this.#address): Client {
+    return this.#channel(identity, address).client(RegistryContract);
+  }
+
+  life(identity: Identity = editor()): LifeClient {
+    return this.#channel(identity, this.#address).client(LifeCycleService);
+  }
+
+  catalog(identity: Identity = editor()): CatalogClient {
+    return this.#channel(identity, this.#address).client(CatalogService);
+  }
+
+  #channel(identity: Identity, address: string): RpcChannel {
     const channel = new RpcChannel(address, { signer: this.#signer, identity });
     this.#channels.push(channel);
-    return channel.client(RegistryContract);
+    return channel;
+  }
+
+  /** Publishes an event as another service would. */
+  async publish(subject: string, payload: string): Promise<void> {
+    await jetstream(this.#connection).publish(subject, payload);
   }
 
   /** Events of a version that have come in. */

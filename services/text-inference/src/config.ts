@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { ConfigError, choiceVar, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
 import { readServiceConfig, type ServiceConfig } from '@landfall/common/config/service-config.ts';
 import { SERVING_PRECISIONS, type ServingPrecision } from '@landfall/graph/serving/packed-weights.ts';
+import { TOWER_PRECISIONS, type TowerPrecision } from '@landfall/graph/vision/packed-towers.ts';
 import { type BackendConfig, readBackendConfig } from './backends/backend-config.ts';
 import { InvalidRefError, type ModelRef, parseModelRef } from './model/ref.ts';
 
@@ -20,6 +21,8 @@ export interface TextConfig extends ServiceConfig {
   registryUrl: string;
   /** Fetched files, by digest; replicas of one machine may share it. */
   cacheFolder: string;
+  /** What the cache may hold of versions, in bytes. */
+  cacheBytes: number;
   /** Threads of the numeric runtime. */
   threads: number;
   /** Requests that run at once. */
@@ -36,8 +39,12 @@ export interface TextConfig extends ServiceConfig {
   precision: ServingPrecision;
   /** Inputs that share a scale with int4. */
   int4Block: number;
+  /** How the weights of an image tower's layers are kept. */
+  towerPrecision: TowerPrecision;
   /** Blocks of the key/value pool; undefined takes a default. */
   blocks: number | undefined;
+  /** What is kept of images that were seen, in bytes. */
+  imageCacheBytes: number;
   /** Tokens a block holds. */
   blockSize: number;
   /** Adapters that are held at once. */
@@ -60,6 +67,7 @@ export function readTextConfig(env: Env): TextConfig {
   const alone = modelFolder !== undefined || backend.kind === 'openai';
   const registryUrl = stringVar(env, 'LANDFALL_REGISTRY_URL', alone ? ' ' : undefined).trim();
   const blocks = integerVar(env, 'LANDFALL_TEXT_BLOCKS', 0, 0, 10_000_000);
+  const precision = choiceVar(env, 'LANDFALL_TEXT_QUANTIZATION', 'float32', SERVING_PRECISIONS);
   return {
     ...service,
     model: modelVar(env, modelFolder),
@@ -68,15 +76,24 @@ export function readTextConfig(env: Env): TextConfig {
     tenant: stringVar(env, 'LANDFALL_TENANT', 'default'),
     registryUrl,
     cacheFolder: resolve(stringVar(env, 'LANDFALL_TEXT_CACHE', join(service.home, 'cache'))),
+    cacheBytes: integerVar(env, 'LANDFALL_TEXT_CACHE_GIB', 256, 1, 65_536) * 1024 ** 3,
     threads: integerVar(env, 'LANDFALL_TEXT_THREADS', availableParallelism(), 1, 1024),
     maxBatch: integerVar(env, 'LANDFALL_TEXT_MAX_BATCH', 16, 1, 4096),
     maxQueue: integerVar(env, 'LANDFALL_TEXT_MAX_QUEUE', 64, 0, 100_000),
     maxQueueTokens: integerVar(env, 'LANDFALL_TEXT_MAX_QUEUE_TOKENS', 131_072, 1, 1_000_000_000),
     maxPrefillTokens: integerVar(env, 'LANDFALL_TEXT_MAX_PREFILL_TOKENS', 512, 16, 1_000_000),
     maxChunkTokens: integerVar(env, 'LANDFALL_TEXT_MAX_CHUNK_TOKENS', 128, 16, 1_000_000),
-    precision: choiceVar(env, 'LANDFALL_TEXT_QUANTIZATION', 'float32', SERVING_PRECISIONS),
-    int4Block: Number(choiceVar(env, 'LANDFALL_TEXT_INT4_BLOCK', '64', ['16', '32', '64', '128', '256'])),
+    precision,
+    int4Block: Number(choiceVar(env, 'LANDFALL_TEXT_INT4_BLOCK', '128', ['16', '32', '64', '128', '256'])),
+    // Of 4 bits a tower is slower than of 8, and small beside its decoder: who wants the memory says so.
+    towerPrecision: choiceVar(
+      env,
+      'LANDFALL_TEXT_TOWER_QUANTIZATION',
+      precision === 'float32' ? 'float32' : 'int8',
+      TOWER_PRECISIONS,
+    ),
     blocks: blocks === 0 ? undefined : blocks,
+    imageCacheBytes: integerVar(env, 'LANDFALL_TEXT_IMAGE_CACHE_MIB', 256, 0, 1_048_576) * 1024 ** 2,
     blockSize: 16,
     adapterSlots: integerVar(env, 'LANDFALL_TEXT_ADAPTERS', 16, 0, 4096),
     runnerModule: new URL('./engine/onnx-runner.ts', import.meta.url).href,

@@ -5,6 +5,7 @@ import type { Logger } from '@landfall/common/log/logger.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import type { Admission } from './admission.ts';
 import type { TextConfig } from './config.ts';
+import type { ImageThread } from './engine/image-thread.ts';
 import type { ModelThread } from './engine/model-thread.ts';
 import type { PromptThread } from './engine/prompt-thread.ts';
 import { unknownModel } from './errors.ts';
@@ -15,6 +16,8 @@ import { formatModelRef } from './model/ref.ts';
 export interface LoadedModel {
   thread: ModelThread;
   prompts: PromptThread;
+  /** Where the model reads images. */
+  images?: ImageThread | undefined;
   adapters: Adapters;
   admission: Admission;
   /** Beginnings of prompts that were computed last. */

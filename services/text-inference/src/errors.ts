@@ -1,24 +1,19 @@
-import { status } from '@grpc/grpc-js';
 import {
   failedPrecondition,
   invalidArgument,
-  LandfallError,
+  type LandfallError,
   notFound,
   resourceExhausted,
   unavailable,
 } from '@landfall/common/errors/errors.ts';
 import { PromptError } from './engine/prompt.ts';
 import { RefusedError } from './engine/protocol.ts';
-import { CorruptArtifactError } from './model/artifact-cache.ts';
 import { InvalidRefError } from './model/ref.ts';
 
 /** The named errors of the engine and the model folder as what a caller is told; others pass as they are. */
 export function toLandfallError(error: unknown): unknown {
   if (error instanceof PromptError) return invalidArgument(error.field, error.message);
   if (error instanceof InvalidRefError) return invalidArgument('model', error.message);
-  if (error instanceof CorruptArtifactError) {
-    return new LandfallError(status.DATA_LOSS, error.message, { reason: 'DATA_LOSS', cause: error });
-  }
   if (error instanceof RefusedError) {
     if (error.refusal === 'adapter-unusable')
       return failedPrecondition(error.message, { reason: 'ADAPTER_UNUSABLE' });

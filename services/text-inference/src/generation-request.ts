@@ -10,13 +10,14 @@ import type { GrammarSpec } from './engine/grammar/grammar-state.ts';
 import { seedOf } from './engine/random.ts';
 import type { ModelShape } from './engine/runner.ts';
 import type { SamplingParameters } from './engine/sampler.ts';
-import type { EngineRequest } from './engine/sequence.ts';
+import type { EngineRequest, PromptImage } from './engine/sequence.ts';
 
 const DEFAULT_MAX_TOKENS = 256;
 
 /** What a prompt became on the way to the engine. */
 export interface Prepared {
   prompt: number[];
+  images: PromptImage[];
   adapter: string | undefined;
   grammar: GrammarSpec | undefined;
 }
@@ -24,7 +25,7 @@ export interface Prepared {
 /** One request of the engine for each answer that is wanted; they differ in their seeds. */
 export function toEngineRequests(
   { sampling, priority }: GenerateRequest,
-  { prompt, adapter, grammar }: Prepared,
+  { prompt, images, adapter, grammar }: Prepared,
   contextLength: number,
   { tenant, subject }: Identity,
 ): EngineRequest[] {
@@ -32,6 +33,7 @@ export function toEngineRequests(
   return Array.from({ length: sampling?.n ?? 1 }, (_, index) => ({
     id: randomUUID(),
     prompt,
+    images,
     adapter,
     tenant,
     client: subject,

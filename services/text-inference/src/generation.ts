@@ -17,7 +17,9 @@ import type { EngineRequest } from './engine/sequence.ts';
 import { interleaved } from './generation-answers.ts';
 import { checkRequest, constraintOf, toEngineRequests } from './generation-request.ts';
 import type { GenerationTelemetry, Outcome } from './generation-telemetry.ts';
-import { ahead, loadMessage } from './load.ts';
+import { refuseImages, seenImages } from './image-rules.ts';
+import { ahead, loadNews } from './load.ts';
+import { LoadNews } from './load-news.ts';
 
 export type GenerateReply = MessageInitShape<typeof GenerateResponseSchema>;
 
@@ -35,15 +37,19 @@ export async function* runGeneration(
   { identity, deadlineMs, signal }: Pick<CallContext, 'identity' | 'deadlineMs' | 'signal'>,
 ): AsyncGenerator<GenerateReply, Outcome> {
   checkRequest(request, model.thread.shape);
+  if (!model.images) refuseImages(request.messages);
   const target = await model.adapters.target(request.model, signal);
   const constraint = request.constraint && constraintOf(request.constraint);
   const grammar = constraint && (await model.prompts.compile(constraint.field, constraint.constraint));
-  const { prompt } = await model.prompts.encode(promptInput(request));
-  const prepared = { prompt, adapter: target.adapter, grammar };
+  const { prompt, images: places } = await model.prompts.encode(promptInput(request));
+  const answers = request.sampling?.n ?? 1;
+  model.admission.check(prompt.length * answers, deadlineMs, ahead(model));
+  const images = await seenImages(request.messages, places, model, identity.tenant, signal);
+  const prepared = { prompt, images, adapter: target.adapter, grammar };
   const requests = toEngineRequests(request, prepared, model.thread.shape.contextLength, identity);
-  model.admission.check(prompt.length * requests.length, deadlineMs, ahead(model));
   telemetry.admitted(target.ref, prompt.length);
   const starts = requests.map((one) => (stopped: AbortSignal) => submit(one, request.model, model, stopped));
+  const news = new LoadNews();
   let first = true;
   let running = requests.length;
   let outputTokens = 0;
@@ -62,13 +68,14 @@ export async function* runGeneration(
       index,
       delta: event.text,
       logprobs: event.logprob ? [tokenLogprob(event.logprob)] : [],
-      load: loadMessage(model),
     };
     if (first) reply.model = target.ref;
     first = false;
     if (event.finish) reply.finishReason = event.finish === 'stop' ? FinishReason.STOP : FinishReason.LENGTH;
     if (event.finish && --running === 0)
       reply.usage = { inputTokens: prompt.length, outputTokens, cachedTokens, ...telemetry.timings };
+    const load = loadNews(model, news, running === 0);
+    if (load) reply.load = load;
     yield reply;
     if (running === 0) return { finishReason: event.finish === 'stop' ? 'stop' : 'length' };
   }
@@ -84,7 +91,9 @@ function failure({ error, byConstraint }: RequestEvent): Error {
 /** The chat or the text that a request gives. */
 export function promptInput({ messages, prompt }: Pick<GenerateRequest, 'messages' | 'prompt'>): PromptInput {
   if (messages.length === 0) return { text: prompt };
-  return { messages: messages.map(({ role, content }) => ({ role, content })) };
+  return {
+    messages: messages.map(({ role, content, images }) => ({ role, content, images: images.length })),
+  };
 }
 
 /** Runs the request; an adapter that lost its place to another between being loaded and being used is loaded again. */

@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { VersionCache } from '@landfall/common/artifacts/version-cache.ts';
 import { PrefixSketch } from '@landfall/common/balancing/prefix-keys.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
 import { IdentitySigner } from '@landfall/common/identity/signer.ts';
@@ -17,12 +19,13 @@ import { backendRoutes } from './backends/routes.ts';
 import type { TextConfig } from './config.ts';
 import { ModelReadyConsumer } from './consumers/model-ready.ts';
 import { type LoadedModel, TextContext } from './context.ts';
+import { ImageThread } from './engine/image-thread.ts';
 import { ModelThread } from './engine/model-thread.ts';
 import { PromptThread } from './engine/prompt-thread.ts';
 import { Adapters } from './model/adapters.ts';
-import { ArtifactCache } from './model/artifact-cache.ts';
 import { fetchBase } from './model/base.ts';
 import { VersionSource } from './model/versions.ts';
+import { attend } from './routes/attend.ts';
 import { generate } from './routes/generate.ts';
 import { getLoad } from './routes/get-load.ts';
 import { loadAdapter } from './routes/load-adapter.ts';
@@ -35,6 +38,11 @@ export interface Overrides {
   /** Ends the process when the model's thread is lost; a test watches instead. */
   onLost?: (reason: Error) => void;
 }
+
+/** An adapter is read into memory when it is loaded; until then its files must stay, in milliseconds. */
+const KEEP_CACHED_MS = 600_000;
+/** A request with images; what the contract says of ChatMessage.images. */
+const MOST_BYTES = 64 * 1024 * 1024;
 
 /** A replica of text-inference: one base model and its adapters behind TextInferenceService. */
 export class TextInferenceService implements Service {
@@ -66,7 +74,10 @@ export class TextInferenceService implements Service {
     if (config.registryUrl) {
       const identity: Identity = { subject: `service:${config.name}`, tenant, role: Role.SERVICE };
       this.#registry = new RpcChannel(config.registryUrl, { signer, tls, identity });
-      const cache = new ArtifactCache(config.cacheFolder);
+      const cache = new VersionCache(config.cacheFolder, {
+        limitBytes: config.cacheBytes,
+        keepMs: KEEP_CACHED_MS,
+      });
       this.#versions = new VersionSource(this.#registry.client(RegistryService), identity, cache);
     }
     const admission = new Admission({ batch: maxBatch, queue: maxQueue, queueTokens: config.maxQueueTokens });
@@ -75,7 +86,10 @@ export class TextInferenceService implements Service {
     const routes = this.#backend
       ? backendRoutes(this.#context, this.#backend, config.backend.kind)
       : engineRoutes(this.#context);
-    this.#server = new RpcServer({ signer, logger: this.#logger, tls }).add(TextInferenceContract, routes);
+    this.#server = new RpcServer({ signer, logger: this.#logger, tls, maxReceiveBytes: MOST_BYTES }).add(
+      TextInferenceContract,
+      routes,
+    );
     this.#onLost =
       overrides.onLost ??
       ((reason) => {
@@ -128,17 +142,32 @@ export class TextInferenceService implements Service {
       runnerModule: config.runnerModule,
     });
     void thread.lost.then((reason) => this.#onLost(reason));
-    const { contextLength } = thread.shape;
-    const prompts = await PromptThread.start({ folder: base.folder, contextLength });
+    const { contextLength, images: grid } = thread.shape;
+    const prompts = await PromptThread.start({ folder: base.folder, contextLength, images: grid });
+    const images = grid && (await this.#startImages(base.folder));
     const facts = { model: base.ref, load_ms: Math.round(performance.now() - start), ...thread.shape };
     this.#logger.info(facts, 'base loaded');
     return {
       thread,
       prompts,
+      images,
       adapters: new Adapters(thread, base.ref, this.#versions, this.#stopped.signal),
       admission: this.#context.admission,
       prefixes: new PrefixSketch(),
     };
+  }
+
+  async #startImages(folder: string): Promise<ImageThread> {
+    const { cacheFolder, threads, towerPrecision: precision, imageCacheBytes: cacheBytes } = this.#config;
+    const thread = await ImageThread.start({
+      folder,
+      cacheFolder: join(cacheFolder, 'weights'),
+      threads,
+      precision,
+      cacheBytes,
+    });
+    void thread.lost.then((reason) => this.#onLost(reason));
+    return thread;
   }
 
   /** Not ready, streams without end stop, running generations end within the grace period, memory goes back. */
@@ -150,6 +179,7 @@ export class TextInferenceService implements Service {
     await this.#backend?.[Symbol.asyncDispose]();
     await this.#model?.thread.close();
     await this.#model?.prompts.close();
+    await this.#model?.images?.close();
     this.#registry?.close();
     await this.#telemetry?.stop();
   }
@@ -159,6 +189,7 @@ function engineRoutes(context: TextContext): Implementation<typeof TextInference
   return {
     generate: generate(context),
     score: score(context),
+    attend: attend(context),
     loadAdapter: loadAdapter(context),
     unloadAdapter: unloadAdapter(context),
     getLoad: getLoad(context),

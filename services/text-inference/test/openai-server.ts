@@ -116,3 +116,41 @@ export function sends(body: string | Buffer | ((asked: Asked) => string)): Answe
     response.end(typeof body === 'function' ? body(asked) : body);
   };
 }
+
+/** How a server gives a prompt back. */
+export interface EchoOptions {
+  /** Tokens that it makes whatever it is asked for. */
+  makes: 0 | 1;
+  /** Fewer are refused. */
+  least?: number;
+  /** Tokens before the text. */
+  begins?: string[];
+  /** Characters that are one token together. */
+  joins?: string;
+  /** It gives back what it has made alone. */
+  ignores?: boolean;
+}
+
+/** What an echo says of a token that has so many before it. */
+export const echoLogprob = (token: string, before: number): number =>
+  -((token.codePointAt(0)! % 7) + 1) / (before + 2);
+
+/** Gives the prompt back, a token a character, as vLLM does with `echo`. */
+export function echoes({ makes, least = 0, begins = [], joins, ignores }: EchoOptions): Answer {
+  return (response, asked) => {
+    const { prompt, max_tokens: most } = asked.body as { prompt: string; max_tokens: number };
+    if (most < least) return refuses(400, { param: 'max_tokens' })(response, asked);
+    const [head, ...rest] = joins ? prompt.split(joins) : [prompt];
+    const text = rest.length > 0 ? [...head!, joins!, ...rest.join(joins)] : [...prompt];
+    const own = [...begins, ...text];
+    const tokens = [...(ignores ? [] : own), ...Array.from({ length: makes }, () => 'made')];
+    const logprobs = tokens.map((token, i) => (i === 0 ? null : echoLogprob(token, i - begins.length)));
+    response.setHeader('content-type', 'application/json');
+    response.end(
+      JSON.stringify({
+        choices: [{ text: tokens.join(''), logprobs: { tokens, token_logprobs: logprobs } }],
+        usage: { prompt_tokens: own.length, completion_tokens: makes },
+      }),
+    );
+  };
+}

@@ -89,6 +89,21 @@ const BAD: [string, Init, string][] = [
   ['both inputs', { prompt: 'x' }, ''],
   ['empty message', { messages: [{ role: 'user', content: '' }] }, 'messages[0].content'],
   ['only special tokens', { messages: [{ role: 'user', content: '<|end|><s>' }] }, 'messages[0].content'],
+  [
+    'an image for a model that reads none',
+    { messages: [{ role: 'user', content: 'x', images: [new Uint8Array(8)] }] },
+    'messages[0].images',
+  ],
+  [
+    '17 images',
+    { messages: [{ role: 'user', content: 'x', images: new Array(17).fill(new Uint8Array(1)) }] },
+    'messages[0].images',
+  ],
+  [
+    'an empty image',
+    { messages: [{ role: 'user', content: 'x', images: [new Uint8Array(0)] }] },
+    'messages[0].images[0]',
+  ],
   ['a role of its own', { messages: [{ role: 'root', content: 'x' }] }, 'messages[0].role'],
   ['longer than the context', { messages: [], prompt: 'x'.repeat(500) }, 'prompt'],
   ['very long', { messages: [{ role: 'user', content: 'x'.repeat(1_000_000) }] }, 'messages'],
@@ -118,6 +133,17 @@ describe('Generate', () => {
     expect(last.usage!.durationMs).toBeGreaterThanOrEqual(last.usage!.timeToFirstTokenMs);
     expect(last.load).toMatchObject({ base: 'models:/base/1.0.0', totalBlocks: 64, adapters: [] });
     expect(text(replies).isWellFormed()).toBe(true);
+  });
+
+  test('all of the load comes with the first and the last message, and its numbers at most between', async () => {
+    const replies = await answer(ask({ sampling: { maxTokens: 100, ignoreEos: true } }));
+    expect(replies.length).toBeGreaterThan(50);
+    const whole = replies.filter(({ load }) => load && !load.numbersOnly);
+    expect(whole).toEqual([replies[0], replies.at(-1)]);
+    for (const { load } of whole) expect(load!.base).toBe('models:/base/1.0.0');
+    for (const { load } of replies.slice(1, -1)) {
+      if (load) expect(load).toMatchObject({ running: 1, base: '', adapters: [], cachedPrefixes: [] });
+    }
   });
 
   test('log-probabilities carry text and bytes of each token', async () => {

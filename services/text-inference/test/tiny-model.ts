@@ -39,15 +39,33 @@ function byteAlphabet(): string[] {
   return Array.from({ length: 256 }, (_, b) => String.fromCodePoint(printable(b) ? b : next++));
 }
 
-/** Writes tokenizer.json, tokenizer_config.json; with `ownFile` the template is in chat_template.jinja. */
-export function writeTokenizer(folder: string, options: { ownFile?: boolean } = {}): void {
+/** Of the tiny model that reads images, behind the tokens that it has otherwise. */
+export const IMAGE_TOKEN = SPECIAL.length + 257;
+
+/**
+ * Writes tokenizer.json, tokenizer_config.json; with `ownFile` the template is in chat_template.jinja, with `image` there
+ * is an image token, with `added` there are others from IMAGE_TOKEN on; `frame` says what stands around a text.
+ */
+export function writeTokenizer(
+  folder: string,
+  options: {
+    ownFile?: boolean;
+    image?: boolean;
+    added?: readonly string[];
+    template?: string;
+    frame?: 'start' | 'both' | 'none';
+  } = {},
+): void {
+  const { template = TEMPLATE, frame = 'start', added: others = options.image ? ['<image>'] : [] } = options;
   mkdirSync(folder, { recursive: true });
   const vocab: Record<string, number> = {};
   for (const [i, token] of [...SPECIAL, ...byteAlphabet()].entries()) vocab[token] = i;
   // One merge, over the first two bytes of 高, so that tokens cut characters.
   const [a, b] = [...new TextEncoder().encode('高')].map((x) => byteAlphabet()[x]!);
   vocab[`${a}${b}`] = SPECIAL.length + 256;
-  const added = SPECIAL.map((content, id) => ({
+  const tokens = SPECIAL.map((content, id) => ({ id, content }));
+  tokens.push(...others.map((content, i) => ({ id: IMAGE_TOKEN + i, content })));
+  const added = tokens.map(({ id, content }) => ({
     id,
     content,
     special: true,
@@ -61,12 +79,7 @@ export function writeTokenizer(folder: string, options: { ownFile?: boolean } = 
     added_tokens: added,
     normalizer: null,
     pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
-    post_processor: {
-      type: 'TemplateProcessing',
-      single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
-      pair: [],
-      special_tokens: { '<s>': { id: '<s>', ids: [1], tokens: ['<s>'] } },
-    },
+    post_processor: frame === 'none' ? null : postProcessor(frame === 'both'),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
       type: 'BPE',
@@ -84,23 +97,33 @@ export function writeTokenizer(folder: string, options: { ownFile?: boolean } = 
     eos_token: '<|end|>',
     pad_token: '<pad>',
     model_max_length: TINY.context,
-    ...(options.ownFile ? {} : { chat_template: TEMPLATE }),
+    ...(options.ownFile ? {} : { chat_template: template }),
   };
   writeFileSync(path.join(folder, 'tokenizer_config.json'), JSON.stringify(config));
-  if (options.ownFile) writeFileSync(path.join(folder, 'chat_template.jinja'), TEMPLATE);
+  if (options.ownFile) writeFileSync(path.join(folder, 'chat_template.jinja'), template);
+}
+
+function postProcessor(both: boolean): object {
+  const special = (id: string) => ({ id, ids: [SPECIAL.indexOf(id)], tokens: [id] });
+  const mark = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
+  return {
+    type: 'TemplateProcessing',
+    single: [mark('<s>'), { Sequence: { id: 'A', type_id: 0 } }, ...(both ? [mark('<|end|>')] : [])],
+    pair: [],
+    special_tokens: { '<s>': special('<s>'), '<|end|>': special('<|end|>') },
+  };
 }
 
 /** Values around zero, wide enough that greedy decoding does not settle on one token at once. */
-function tensor(next: () => number, shape: number[], scale: number): NamedTensor {
+export function tensor(next: () => number, shape: number[], scale: number): NamedTensor {
   const size = shape.reduce((product, n) => product * n, 1);
   return { shape, data: Float32Array.from({ length: size }, () => (next() * 2 - 1) * scale) };
 }
 
-/** Writes the whole folder: configuration, tokenizer and random weights, as `dtype`. */
-export function writeTinyModel(folder: string, options: { seed?: number; dtype?: 'F32' | 'F16' } = {}): void {
+/** config.json of the tiny model. */
+export function tinyConfig(): Record<string, unknown> {
   const { hidden, intermediate, layers, heads, keyValueHeads, headSize, vocabulary, context } = TINY;
-  writeTokenizer(folder);
-  const config = {
+  return {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
     hidden_act: 'silu',
@@ -119,10 +142,21 @@ export function writeTinyModel(folder: string, options: { seed?: number; dtype?:
     mlp_bias: false,
     bos_token_id: 1,
     eos_token_id: EOS,
-    torch_dtype: options.dtype === 'F16' ? 'float16' : 'float32',
   };
+}
+
+/** Writes the whole folder: configuration, tokenizer and random weights, as `dtype`. */
+export function writeTinyModel(folder: string, options: { seed?: number; dtype?: 'F32' | 'F16' } = {}): void {
+  writeTokenizer(folder);
+  const config = { ...tinyConfig(), torch_dtype: options.dtype === 'F16' ? 'float16' : 'float32' };
   writeFileSync(path.join(folder, 'config.json'), JSON.stringify(config));
-  const next = random(options.seed ?? 1);
+  const weights = tinyWeights(random(options.seed ?? 1));
+  writeSafetensors(path.join(folder, 'model.safetensors'), weights, { dtype: options.dtype ?? 'F32' });
+}
+
+/** Random weights of the tiny model. */
+export function tinyWeights(next: () => number): Map<string, NamedTensor> {
+  const { hidden, intermediate, layers, heads, keyValueHeads, headSize, vocabulary } = TINY;
   const weights = new Map<string, NamedTensor>();
   const linear = (name: string, n: number, k: number) =>
     weights.set(`${name}.weight`, tensor(next, [n, k], 2 / Math.sqrt(k)));
@@ -143,7 +177,7 @@ export function writeTinyModel(folder: string, options: { seed?: number; dtype?:
   }
   norm('model.norm');
   linear('lm_head', vocabulary, hidden);
-  writeSafetensors(path.join(folder, 'model.safetensors'), weights, { dtype: options.dtype ?? 'F32' });
+  return weights;
 }
 
 /** Writes a LoRA adapter for the tiny model in peft's layout. */

@@ -1,14 +1,17 @@
 /** A replica over an exported folder through transformers.js, beside one of our own engine over the same weights. */
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
 import { ConfigError } from '@landfall/common/config/env.ts';
+import { openLlava } from '@landfall/graph/checkpoint/vision.ts';
 import { exportOnnx } from '@landfall/graph/export/onnx.ts';
+import { exportOnnxLlava } from '@landfall/graph/export/onnx-llava.ts';
 import { openExportModel } from '@landfall/graph/export/sources.ts';
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readTextConfig } from '../src/config.ts';
 import { TestFolder, TestReplica, testConfig } from './harness.ts';
+import { randomImage, TOWER, writeTinyLlava } from './tiny-llava.ts';
 import { random, TINY, writeTinyModel } from './tiny-model.ts';
 
 const seed = Number(process.env.LANDFALL_TEST_SEED) || Math.floor(Math.random() * 2 ** 31);
@@ -184,11 +187,11 @@ test('a caller that leaves ends its work, and its place in the line', async () =
       Array.fromAsync(exported.client.generate(long, { signal: controller.signal })),
     ),
   );
-  await expect.poll(async () => (await running()).queued).toBeGreaterThan(20);
+  await expect.poll(async () => (await running()).queued, { timeout: 20_000 }).toBeGreaterThan(20);
   controller.abort();
   await first.return?.();
   expect((await waiting).filter(({ status: how }) => how === 'rejected').length).toBeGreaterThan(20);
-  await expect.poll(async () => (await running()).running).toBe(0);
+  await expect.poll(async () => (await running()).running, { timeout: 20_000 }).toBe(0);
   // What follows is computed at once: nobody's tokens are in the way.
   await answer(exported, { prompt: 'x', sampling: { maxTokens: 1 } });
   expect(Number((await running()).outputTokens - before)).toBeLessThan(20 * 120);
@@ -202,6 +205,49 @@ test('only a local folder that was exported is served', async () => {
     testConfig(folder.join('c'), { modelFolder: folder.join('base'), backend: { kind: 'transformersjs' } }),
   );
   await expect(starting).rejects.toThrow('onnx/model.onnx');
+});
+
+test('an exported LLaVA answers about images as our own engine does', async () => {
+  writeTinyLlava(folder.join('llava'));
+  await exportOnnxLlava(openLlava(folder.join('llava')), folder.join('llava-exported'));
+  const home = { maxQueue: 64, blockSize: 16 };
+  await using own = await TestReplica.start(
+    testConfig(folder.join('d'), { ...home, modelFolder: folder.join('llava') }),
+  );
+  const backend = { kind: 'transformersjs' } as const;
+  await using theirs = await TestReplica.start(
+    testConfig(folder.join('e'), { ...home, modelFolder: folder.join('llava-exported'), backend }),
+  );
+  // Of the tower's own size: the two resize in their own ways.
+  const images = await Promise.all([1, 2].map(() => randomImage(next, 'png', TOWER.imageSize)));
+  const sampling = { temperature: 1, seed: 7n, n: 2, maxTokens: 12, ignoreEos: true, topLogprobs: 1 };
+  for (const [content, shown] of [
+    ['<image>\n这是什么?', images.slice(0, 1)],
+    ['compare <image> with <image>', images],
+    ['no picture', []],
+  ] as const) {
+    const request = { messages: [{ role: 'user', content, images: [...shown] }], sampling };
+    const [there, here] = [await answer(theirs, request), await answer(own, request)];
+    const byIndex = ({ parts }: typeof there) =>
+      [0, 1].map((index) => parts.flatMap((part) => (part.index === index ? [part.delta] : [])).join(''));
+    expect(byIndex(there)).toEqual(byIndex(here));
+    expect(there.last.usage!.inputTokens).toBe(here.last.usage!.inputTokens);
+    const scored = { messages: request.messages, completion: 'a dent' };
+    const [one, other] = [await theirs.client.score(scored), await own.client.score(scored)];
+    expect(one.logProbability).toBeCloseTo(other.logProbability, 2);
+  }
+  const broken = { messages: [{ role: 'user', content: 'x', images: [images[0]!.slice(0, 60)] }] };
+  await expect(answer(theirs, broken)).rejects.toMatchObject({
+    code: status.INVALID_ARGUMENT,
+    fieldViolations: [{ field: 'messages[0].images[0]' }],
+  });
+  const config = JSON.parse(readFileSync(folder.join('llava-exported', 'config.json'), 'utf8'));
+  const file = folder.join('llava-exported', 'config.json');
+  writeFileSync(file, JSON.stringify({ ...config, model_type: 'kosmos-2' }));
+  const starting = TestReplica.start(
+    testConfig(folder.join('f'), { modelFolder: folder.join('llava-exported'), backend }),
+  );
+  await expect(starting).rejects.toThrow('model_type kosmos-2 are not served');
 });
 
 function env() {

@@ -1,4 +1,5 @@
 import type { Database } from '@landfall/common/db/database.ts';
+import type { Changes } from '@landfall/common/lifecycle/changes.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import type { Handler } from '@landfall/common/rpc/implementation.ts';
 import type { TrainerService } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
@@ -7,7 +8,6 @@ import type { DeploymentGateway } from './clients/deployments.ts';
 import type { RegistryGateway } from './clients/registry.ts';
 import type { ReplicaPool } from './clients/replicas.ts';
 import type { TrainerConfig } from './config.ts';
-import type { JobChanges } from './domain/job-changes.ts';
 import type { Scratch } from './domain/scratch.ts';
 import type { PlanController } from './plan/controller.ts';
 
@@ -20,7 +20,7 @@ export interface TrainerContext {
   readonly replicas: ReplicaPool;
   readonly deployments: DeploymentGateway;
   /** Watchers of jobs and of plans, by their ids. */
-  readonly changes: JobChanges;
+  readonly changes: Changes;
   readonly plans: PlanController;
   readonly scratch: Scratch;
   /** Fires when the service stops: streams that would last longer end then. */

@@ -1,9 +1,11 @@
 import { join } from 'node:path';
+import { BalancedClient } from '@landfall/common/balancing/balanced-client.ts';
 import { Database } from '@landfall/common/db/database.ts';
 import { Broker } from '@landfall/common/events/broker.ts';
 import { OutboxRelay } from '@landfall/common/events/outbox.ts';
 import { WorkQueue } from '@landfall/common/events/work-queue.ts';
 import { IdentitySigner } from '@landfall/common/identity/signer.ts';
+import { Changes } from '@landfall/common/lifecycle/changes.ts';
 import type { Service } from '@landfall/common/lifecycle/run-service.ts';
 import { createLogger, type Logger } from '@landfall/common/log/logger.ts';
 import { RpcChannel } from '@landfall/common/rpc/client.ts';
@@ -15,7 +17,7 @@ import { TrainerService as TrainerContract } from '@landfall/proto/landfall/trai
 import { WorkerService as WorkerContract } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
 import { DeploymentGateway } from './clients/deployments.ts';
 import { RegistryGateway } from './clients/registry.ts';
-import { ReplicaPool } from './clients/replicas.ts';
+import { PATIENCE_MS, ReplicaPool } from './clients/replicas.ts';
 import type { TrainerConfig } from './config.ts';
 import { evaluationLeftConsumer } from './consumers/evaluation-left.ts';
 import { jobFinishedConsumer } from './consumers/job-finished.ts';
@@ -25,7 +27,6 @@ import { initialMigration } from './db/migrations/initial.ts';
 import { outcomesMigration } from './db/migrations/outcomes.ts';
 import { plansMigration } from './db/migrations/plans.ts';
 import { planEntities } from './db/plan-entities.ts';
-import { JobChanges } from './domain/job-changes.ts';
 import { QUEUE } from './domain/queue.ts';
 import { Scratch } from './domain/scratch.ts';
 import { PlanController } from './plan/controller.ts';
@@ -102,6 +103,11 @@ export class TrainerService implements Service {
     const rpc = { signer, tls: config.tls };
     const registry = new RpcChannel(config.registryUrl, rpc);
     const balancer = new RpcChannel(config.balancerUrl, rpc);
+    const { balancerUrl } = config;
+    const replicas = new BalancedClient({
+      ...{ balancerUrl, service: config.name, rpc, logger },
+      waitMs: PATIENCE_MS,
+    });
     this.#running.defer(() => registry.close());
     this.#running.defer(() => balancer.close());
     return {
@@ -109,9 +115,9 @@ export class TrainerService implements Service {
       logger,
       database,
       registry: new RegistryGateway(registry.client(RegistryService), join(config.home, 'cache', 'versions')),
-      replicas: new ReplicaPool(balancer.client(BalancerService), rpc, logger),
+      replicas: new ReplicaPool(balancer.client(BalancerService), this.#running.use(replicas), logger),
       deployments: new DeploymentGateway(balancer.client(BalancerService)),
-      changes: new JobChanges(),
+      changes: new Changes(),
       plans: new PlanController(),
       scratch: new Scratch(config.home),
       stopping: this.#stopping.signal,

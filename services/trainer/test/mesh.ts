@@ -17,10 +17,14 @@ import { readConfig } from '../src/config.ts';
 import { TrainerService } from '../src/service.ts';
 import { type ServiceProcess, startService } from './processes.ts';
 import { type FakeReplicas, startFakeReplicas } from './replicas.ts';
-import { writeTinyModel } from './tiny-model.ts';
+import { writeTinyClip } from './tiny-clip.ts';
+import { writeTinyLlava, writeTinyModel } from './tiny-model.ts';
 
 export const TENANT = 'acme';
 export const editor: Identity = { subject: 'key:test', tenant: TENANT, role: Role.EDITOR };
+
+/** Files of a data set that are on their way to the registry. */
+const PUT_AT_ONCE = 16;
 
 /** The trainer's control service with a real broker, database and registry around it. */
 export interface TestMesh extends AsyncDisposable {
@@ -38,8 +42,10 @@ export interface TestMesh extends AsyncDisposable {
   startSecondControl(): Promise<AsyncDisposable>;
   /** A READY data set; returns `models:/name/version`. */
   dataset(name: string, rows: readonly object[]): Promise<string>;
-  /** A READY tiny LLaMA; returns `models:/name/version`. */
-  base(name: string): Promise<string>;
+  /** A READY data set of these files by their paths; returns `models:/name/version`. */
+  datasetOf(name: string, files: ReadonlyMap<string, Buffer>): Promise<string>;
+  /** A READY tiny LLaMA, LLaVA or CLIP; returns `models:/name/version`. */
+  base(name: string, kind?: 'tiny' | 'llava' | 'clip'): Promise<string>;
 }
 
 /** @returns undefined where PostgreSQL is asked for and not installed; the reason is printed */
@@ -55,6 +61,8 @@ export async function startMesh(): Promise<TestMesh | undefined> {
   writeFileSync(keyFile, key);
   const nats = stack.use(await startNatsServer({ folder: path.join(folder, 'nats') }));
   writeTinyModel(path.join(folder, 'import', 'tiny'));
+  writeTinyLlava(path.join(folder, 'import', 'llava'));
+  writeTinyClip(path.join(folder, 'import', 'clip'));
   const env = {
     LANDFALL_HOME: folder,
     LANDFALL_NATS_URL: nats.url,
@@ -86,6 +94,21 @@ export async function startMesh(): Promise<TestMesh | undefined> {
   };
   const registry = open(registryProcess.address).client(RegistryService);
   const channel = open(address);
+  const datasetOf = async (name: string, files: ReadonlyMap<string, Buffer>) => {
+    await registry.createModel({ name, kind: Kind.DATASET });
+    const { version } = await registry.createVersion({ name });
+    const all = [...files];
+    for (let at = 0; at < all.length; at += PUT_AT_ONCE)
+      await Promise.all(
+        all
+          .slice(at, at + PUT_AT_ONCE)
+          .map(([path, content]) =>
+            registry.putArtifact({ header: { name, version: version!.version, path }, content }),
+          ),
+      );
+    const committed = await registry.commitVersion({ name, version: version!.version });
+    return committed.version!.ref;
+  };
   return {
     folder,
     natsUrl: nats.url,
@@ -115,16 +138,10 @@ export async function startMesh(): Promise<TestMesh | undefined> {
       await second.start();
       return second;
     },
-    dataset: async (name, rows) => {
-      await registry.createModel({ name, kind: Kind.DATASET });
-      const { version } = await registry.createVersion({ name });
-      const header = { name, version: version!.version, path: 'rows.json' };
-      await registry.putArtifact({ header, content: Buffer.from(JSON.stringify(rows)) });
-      const committed = await registry.commitVersion({ name, version: version!.version });
-      return committed.version!.ref;
-    },
-    base: async (name) => {
-      const { version } = await registry.importModel({ name, folder: 'tiny' });
+    dataset: (name, rows) => datasetOf(name, new Map([['rows.json', Buffer.from(JSON.stringify(rows))]])),
+    datasetOf,
+    base: async (name, kind = 'tiny') => {
+      const { version } = await registry.importModel({ name, folder: kind });
       return version!.ref;
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),

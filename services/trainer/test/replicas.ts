@@ -9,8 +9,8 @@ import { DeploymentState, EndpointState } from '@landfall/proto/landfall/balance
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import { TextInferenceService } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 
-/** What replicas answer. */
-export type Answer = (model: string, question: string) => string;
+/** What replicas answer. @param images that the question shows, encoded */
+export type Answer = (model: string, question: string, images: readonly Uint8Array[]) => string;
 
 /** The double and what it has seen. */
 export interface FakeReplicas extends AsyncDisposable {
@@ -63,7 +63,7 @@ export async function startFakeReplicas(signer: IdentitySigner, logger: Logger):
         }
         if (!fake.bases.has(model) && !adapters.has(model)) throw new Error(`${model} is not loaded`);
         fake.asked.push(model);
-        const text = fake.answer(model, messages[0]?.content ?? prompt);
+        const text = fake.answer(model, messages[0]?.content ?? prompt, messages[0]?.images ?? []);
         yield { model, delta: text.slice(0, 2) };
         yield { delta: text.slice(2), finishReason: FinishReason.STOP };
       },

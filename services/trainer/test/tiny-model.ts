@@ -2,6 +2,8 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { initialLlavaWeights } from '@landfall/graph/checkpoint/initial-llava.ts';
+import { writeModel } from '@landfall/graph/checkpoint/write-model.ts';
 import { randomOf } from '@landfall/metrics/random.ts';
 
 /** The shape of the tiny model. */
@@ -31,38 +33,78 @@ const TEMPLATE =
 /** Writes config.json, tokenizer files and model.safetensors. */
 export function writeTinyModel(folder: string, options: { seed?: bigint; template?: boolean } = {}): void {
   mkdirSync(folder, { recursive: true });
-  const write = (name: string, value: unknown) =>
-    writeFileSync(path.join(folder, name), JSON.stringify(value, null, 1));
-  write('config.json', {
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
-    bos_token_id: 1,
-    eos_token_id: END,
-    pad_token_id: 0,
-    hidden_act: 'silu',
-    hidden_size: TINY.hidden,
-    intermediate_size: TINY.intermediate,
-    num_hidden_layers: TINY.layers,
-    num_attention_heads: TINY.heads,
-    num_key_value_heads: TINY.keyValueHeads,
-    head_dim: TINY.headSize,
-    max_position_embeddings: TINY.context,
-    rms_norm_eps: 1e-5,
-    rope_parameters: { rope_theta: 10000, rope_type: 'default' },
-    tie_word_embeddings: true,
-    vocab_size: TINY.vocabulary,
-    dtype: 'float32',
-  });
+  const write = writerIn(folder);
+  write('config.json', { architectures: ['LlamaForCausalLM'], ...TEXT_CONFIG });
   writeTokenizer(write, options.template ?? true);
   writeFileSync(path.join(folder, 'model.safetensors'), weights(options.seed ?? 1n));
 }
 
-function writeTokenizer(write: (name: string, value: unknown) => void, template: boolean): void {
+const writerIn = (folder: string) => (name: string, value: unknown) =>
+  writeFileSync(path.join(folder, name), JSON.stringify(value, null, 1));
+
+const TEXT_CONFIG = {
+  model_type: 'llama',
+  bos_token_id: 1,
+  eos_token_id: END,
+  pad_token_id: 0,
+  hidden_act: 'silu',
+  hidden_size: TINY.hidden,
+  intermediate_size: TINY.intermediate,
+  num_hidden_layers: TINY.layers,
+  num_attention_heads: TINY.heads,
+  num_key_value_heads: TINY.keyValueHeads,
+  head_dim: TINY.headSize,
+  max_position_embeddings: TINY.context,
+  rms_norm_eps: 1e-5,
+  rope_parameters: { rope_theta: 10000, rope_type: 'default' },
+  tie_word_embeddings: true,
+  vocab_size: TINY.vocabulary,
+  dtype: 'float32',
+};
+
+const IMAGE = '<image>';
+
+/** A tiny LLaVA: the same decoder, a tower for images of 16 x 16 that sees 4 patches. */
+export function writeTinyLlava(folder: string, seed = 1n): void {
+  const write = writerIn(folder);
+  const config = {
+    architectures: ['LlavaForConditionalGeneration'],
+    model_type: 'llava',
+    eos_token_id: END,
+    image_token_index: SPECIAL.length,
+    text_config: { ...TEXT_CONFIG, initializer_range: 0.2 },
+    tie_word_embeddings: true,
+    vision_config: {
+      model_type: 'clip_vision_model',
+      hidden_size: 16,
+      intermediate_size: 24,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      image_size: 16,
+      patch_size: 8,
+    },
+    vision_feature_layer: -1,
+  };
+  writeModel(folder, config, initialLlavaWeights(config, randomOf(seed, 'llava')));
+  writeTokenizer(write, true, [...SPECIAL, IMAGE]);
+  write('preprocessor_config.json', {
+    crop_size: { height: 16, width: 16 },
+    size: { shortest_edge: 16 },
+    image_mean: [0.5, 0.5, 0.5],
+    image_std: [0.5, 0.5, 0.5],
+  });
+}
+
+function writeTokenizer(
+  write: (name: string, value: unknown) => void,
+  template: boolean,
+  special: readonly string[] = SPECIAL,
+): void {
   const vocab: Record<string, number> = {};
-  for (const [id, token] of [...SPECIAL, ...byteAlphabet()].entries()) vocab[token] = id;
+  for (const [id, token] of [...special, ...byteAlphabet()].entries()) vocab[token] = id;
   write('tokenizer.json', {
     version: '1.0',
-    added_tokens: SPECIAL.map((content, id) => ({
+    added_tokens: special.map((content, id) => ({
       id,
       content,
       special: true,

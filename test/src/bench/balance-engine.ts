@@ -84,6 +84,11 @@ export class SimulatedReplica {
     });
   }
 
+  /** See PrefixSketch.version. */
+  get prefixes(): number {
+    return this.#sketch.version;
+  }
+
   add(job: Job): void {
     this.#queue.push(job);
   }

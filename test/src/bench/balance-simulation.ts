@@ -5,6 +5,7 @@ import type { Ask } from '@landfall/common/balancing/cost.ts';
 import { BalancingPolicy } from '@landfall/common/balancing/policy.ts';
 import { EndpointTally, type Passage } from '@landfall/common/balancing/tally.ts';
 import { EndpointSchema, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import { LoadNews } from '@landfall/text-inference/load-news.ts';
 import { type Job, SimulatedReplica } from './balance-engine.ts';
 import type { WorkItem } from './balance-workload.ts';
 
@@ -49,6 +50,8 @@ interface Sent {
   passage: Passage;
   tally: EndpointTally;
   heardMs: number;
+  /** What of the replica's load its stream has told. */
+  news: LoadNews;
 }
 
 export function simulate(setting: Setting): Result {
@@ -73,15 +76,16 @@ export function simulate(setting: Setting): Result {
   const ended = (at: number, nowMs: number) => {
     const replica = replicas[at]!;
     const told = replica.end(nowMs);
-    const { load } = replica;
+    const { load, prefixes } = replica;
     events.add(nowMs + MESSAGE_MS, (atMs) => {
-      for (const job of told) hear(job, load, atMs);
+      for (const job of told) hear(job, load, prefixes, atMs);
     });
     step(at, nowMs);
   };
-  const hear = (job: Job, load: SimulatedReplica['load'], nowMs: number) => {
-    const { caller: from, passage, tally, heardMs } = sent.get(job)!;
-    passage.reported(load, nowMs);
+  const hear = (job: Job, load: SimulatedReplica['load'], prefixes: number, nowMs: number) => {
+    const { caller: from, passage, tally, heardMs, news } = sent.get(job)!;
+    const part = news.next({ ...load, queuedTokens: Number(load.queuedTokens) }, prefixes, job.endMs > 0);
+    passage.reported(part === 'nothing' ? undefined : { ...load, numbersOnly: part === 'numbers' }, nowMs);
     const kind = job.firstMs + MESSAGE_MS >= nowMs ? 'first' : 'next';
     const wait = { tally, passage, kind, ms: nowMs - heardMs };
     if (kind === 'next') from.policy.waited(wait, from.candidates, nowMs);
@@ -102,7 +106,8 @@ export function simulate(setting: Setting): Result {
     const at = choose(setting.choice, from, ask, nowMs, random);
     shares[at]!++;
     const { tally } = from.candidates[at]!;
-    sent.set(job, { caller: from, tally, passage: tally.begin(nowMs, ask), heardMs: nowMs });
+    const passage = tally.begin(nowMs, ask);
+    sent.set(job, { caller: from, tally, passage, heardMs: nowMs, news: new LoadNews() });
     const replica = replicas[at]!;
     replica.add(job);
     if (replica.isIdle) step(at, nowMs);

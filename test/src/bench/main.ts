@@ -9,11 +9,18 @@ import { Report, UsageError } from './report.ts';
 type Bench = { run(report: Report, args: string[]): Promise<unknown> };
 const BENCHES: Record<string, () => Promise<Bench>> = {
   balance: () => import('./balance.ts'),
+  clip: () => import('./clip.ts'),
+  gateway: () => import('./gateway.ts'),
+  inspect: () => import('./inspect.ts'),
+  'inspect-statistics': () => import('./inspect-statistics.ts'),
   'make-model': () => import('./make-model.ts'),
   mesh: () => import('./mesh.ts'),
   perplexity: () => import('./perplexity.ts'),
+  prompt: () => import('./prompt.ts'),
+  search: () => import('./search.ts'),
   serve: () => import('./serve.ts'),
   train: () => import('./train.ts'),
+  vision: () => import('./vision.ts'),
 };
 
 const [name = '', ...args] = process.argv.slice(2);

@@ -4,6 +4,8 @@ import { parseArgs } from 'node:util';
 import { writeSafetensorsFrom } from '@landfall/graph/checkpoint/safetensors.ts';
 import { readModelConfig } from '@landfall/graph/models/config.ts';
 import { weightShapes } from '@landfall/graph/models/transformer.ts';
+import { LLAVA, makeLlava } from './make-llava.ts';
+import { CHAT_TEMPLATE, DEVIATION, normals, SPECIAL, tokenizer } from './model-parts.ts';
 import { lcg } from './random.ts';
 import type { Report } from './report.ts';
 
@@ -23,19 +25,17 @@ const SHAPES = {
 } as const;
 export type ShapeName = keyof typeof SHAPES;
 
-const SPECIAL = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'];
-/** As transformers begins. */
-const DEVIATION = 0.02;
-
-/** `npm run bench -- make-model --out DIR [--shape smollm2-135m]` */
+/** `npm run bench -- make-model --out DIR [--shape smollm2-135m|tiny|llava-small]` */
 export async function run(report: Report, args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
     options: { out: { type: 'string' }, shape: { type: 'string', default: 'smollm2-135m' } },
   });
   if (!values.out) throw new Error('give the folder to write to: --out DIR');
-  if (!(values.shape in SHAPES)) throw new Error(`--shape is one of ${Object.keys(SHAPES).join(', ')}`);
-  const parameters = makeModel(values.out, values.shape as ShapeName);
+  const shapes = [...Object.keys(SHAPES), LLAVA];
+  if (!shapes.includes(values.shape)) throw new Error(`--shape is one of ${shapes.join(', ')}`);
+  const parameters =
+    values.shape === LLAVA ? makeLlava(values.out) : makeModel(values.out, values.shape as ShapeName);
   report.figure('parameters', parameters, '');
 }
 
@@ -75,9 +75,7 @@ export function makeModel(folder: string, shape: ShapeName): number {
     bos_token: SPECIAL[0],
     eos_token: SPECIAL[2],
     model_max_length: 8192,
-    chat_template:
-      "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}" +
-      "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+    chat_template: CHAT_TEMPLATE,
   });
   const random = lcg(135);
   let parameters = 0;
@@ -91,56 +89,4 @@ export function makeModel(folder: string, shape: ShapeName): number {
   );
   writeSafetensorsFrom(join(folder, 'model.safetensors'), sources);
   return parameters;
-}
-
-/** Box and Muller 1958. */
-function normals(count: number, random: () => number): Float32Array {
-  const data = new Float32Array(count);
-  for (let i = 0; i < count; i += 2) {
-    const radius = DEVIATION * Math.sqrt(-2 * Math.log(1 - random()));
-    const angle = 2 * Math.PI * random();
-    data[i] = radius * Math.cos(angle);
-    if (i + 1 < count) data[i + 1] = radius * Math.sin(angle);
-  }
-  return data;
-}
-
-/** Special tokens, the 256 bytes, and tokens that no text has. */
-function tokenizer(vocabulary: number): object {
-  const printable = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255);
-  let next = 256;
-  const bytes = Array.from({ length: 256 }, (_, b) => String.fromCodePoint(printable(b) ? b : next++));
-  const tokens = [...SPECIAL, ...bytes];
-  while (tokens.length < vocabulary) tokens.push(`<unused${tokens.length}>`);
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: SPECIAL.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
-    normalizer: null,
-    pre_tokenizer: byteLevel,
-    post_processor: byteLevel,
-    decoder: byteLevel,
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: '',
-      end_of_word_suffix: '',
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: [],
-    },
-  };
 }

@@ -94,6 +94,8 @@ test('a replica and a peer are measured by turns on the same prompts, which are 
       expect(figures[`float32.${streams}-streams.${what}`]).toBeGreaterThan(0);
       expect(ratios[`float32.${streams}-streams.${what}`]).toBeGreaterThan(0);
     }
+  for (const precision of ['float32', 'int8'])
+    expect(ratios[`engine-step-over-bare-run.${precision}`]).toBeGreaterThan(0);
   // That server answers every prompt alike, which the model does not.
   expect(figures['float32.3-streams.same-answers']).toBe(0);
 });

@@ -15,6 +15,7 @@ const FIGURES: Record<string, () => Promise<Figure>> = {
   fairness: () => import('./serve-fairness.ts'),
   memory: () => import('./serve-memory.ts'),
   prefix: () => import('./serve-prefix.ts'),
+  step: () => import('./serve-step.ts'),
 };
 
 export interface ServeOptions {
@@ -24,6 +25,7 @@ export interface ServeOptions {
   output: number;
   threads: number;
   quantization: string;
+  int4Block: number;
   rounds: number;
   /** Requests that a stream makes in a round. */
   each: number;
@@ -38,10 +40,10 @@ export interface ServeOptions {
 
 /**
  * `npm run bench -- serve --model DIR [--streams 1,4,8,16] [--prompt 64] [--new 64] [--threads 2]
- * [--quantization float32|int8|int4] [--against URL] [--against-label f32] [--only NAME,...] [--rounds 3] [--each 2]
+ * [--quantization float32|int8|int4] [--int4-block 128] [--against URL] [--against-label f32] [--only NAME,...] [--rounds 3] [--each 2]
  * [--requests 10000] [--seconds 480] [--seed 1]`: a replica in a process of its own under closed-loop clients, and any
- * OpenAI-compatible server with the same model beside it, by turns and from the same load generator. The model is one
- * of make-model's.
+ * OpenAI-compatible server with the same model beside it, by turns and from the same load generator; then what a step of
+ * the engine costs over the bare run of its graph. The model is one of make-model's.
  */
 export async function run(report: Report, args: string[]): Promise<object> {
   const { values } = parseArgs({
@@ -55,7 +57,8 @@ export async function run(report: Report, args: string[]): Promise<object> {
       quantization: { type: 'string', default: 'float32' },
       against: { type: 'string' },
       'against-label': { type: 'string', default: '' },
-      only: { type: 'string', default: 'streams' },
+      'int4-block': { type: 'string', default: '128' },
+      only: { type: 'string', default: 'streams,step' },
       rounds: { type: 'string', default: '3' },
       each: { type: 'string', default: '2' },
       requests: { type: 'string', default: '10000' },
@@ -74,6 +77,7 @@ export async function run(report: Report, args: string[]): Promise<object> {
     output: whole('new', values.new),
     threads: whole('threads', values.threads),
     quantization: values.quantization,
+    int4Block: whole('int4-block', values['int4-block']),
     rounds: whole('rounds', values.rounds),
     each: whole('each', values.each),
     requests: whole('requests', values.requests),
@@ -83,9 +87,10 @@ export async function run(report: Report, args: string[]): Promise<object> {
     random: lcg(whole('seed', values.seed)),
   };
   for (const name of names) await (await FIGURES[name]!()).measure(report, options);
-  const { quantization, threads, prompt, output, label } = options;
+  const { quantization, int4Block, threads, prompt, output, label } = options;
   return {
     quantization,
+    ...(quantization === 'int4' ? { int4Block } : {}),
     threads,
     prompt,
     new: output,
@@ -100,8 +105,9 @@ function whole(name: string, text: string): number {
 }
 
 /** Environment of a replica by what the options say of its weights. */
-export const precisionEnv = ({ quantization }: ServeOptions) => ({
+export const precisionEnv = ({ quantization, int4Block }: ServeOptions) => ({
   LANDFALL_TEXT_QUANTIZATION: quantization,
+  LANDFALL_TEXT_INT4_BLOCK: String(int4Block),
 });
 
 /** Tokens a second and the times of a token by the number of streams, ours and the peer's. */

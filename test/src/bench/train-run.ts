@@ -88,7 +88,7 @@ async function main(run: TrainRun): Promise<TrainFigures> {
     checkpointing: run.checkpointing || run.method === 'qlora',
     provider: run.provider,
   };
-  const parameters = initialParameters(checkpoint, spec, lcg(3));
+  const parameters = initialParameters({ language: checkpoint }, spec, lcg(3));
   const stored = run.precision === 'float16' ? inHalves(checkpoint) : checkpoint;
   const graph = await TrainingGraph.create(stored, spec, { ...options, forwardPrecision: run.precision });
   const lossScale = graph.isHalf ? new LossScale() : undefined;

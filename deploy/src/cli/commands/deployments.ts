@@ -192,7 +192,7 @@ function told(session: Session, deployment: Deployment | undefined, text: string
 
 function details({ deployment, history }: GetDeploymentResponse): string {
   const { name, model, state, replicas, minReplicas, maxReplicas, message } = deployment!;
-  const { alias, nextModel, paused, canary, canaryOutcome, autoscaling } = deployment!;
+  const { alias, nextModel, paused, canary, canaryOutcome, autoscaling, lastReplacement } = deployment!;
   const lines = [
     `${name} serves ${model}${alias ? ` (${alias})` : ''}: ${member(DeploymentState, state)}${message ? `, ${message}` : ''}`,
     `replicas: ${replicas} of ${minReplicas} to ${maxReplicas}${autoscaling?.reason ? ` (${autoscaling.reason})` : ''}`,
@@ -203,6 +203,7 @@ function details({ deployment, history }: GetDeploymentResponse): string {
     lines.push(`canary: ${canary.model}, ${canary.weightPercent} %, ${errors} of ${calls} calls failed`);
   }
   if (canaryOutcome) lines.push(`last canary: ${canaryOutcome}`);
+  if (lastReplacement) lines.push(`last replacement: ${lastReplacement}`);
   const rows = history.map((each) => [String(each.generation), each.model, each.reason]);
   return `${lines.join('\n')}\n\n${table(['GENERATION', 'MODEL', 'REASON'], rows)}`;
 }

@@ -3,7 +3,6 @@ import { Kind, type Model, VersionState } from '@landfall/proto/landfall/registr
 import {
   GetLineageResponseSchema,
   GetVersionResponseSchema,
-  ImportModelResponseSchema,
   ListModelsResponseSchema,
   ListVersionsResponseSchema,
   SetAliasResponseSchema,
@@ -114,20 +113,6 @@ export const modelCommands: Record<string, Command> = {
           reply.edges.map(({ from, relation, to }) => [from, relation, to]),
         ),
       );
-    },
-  },
-  'models import': {
-    usage: 'models import NAME FOLDER',
-    summary: "Registers a Hugging Face folder below the mesh's import root.",
-    arguments: ['NAME', 'FOLDER'],
-    options: { description: { type: 'string' } },
-    meaning: { description: 'for people' },
-    example: 'models import base base-model',
-    async run(session) {
-      const [name, folder] = session.args;
-      const description = textOf(session.values, 'description');
-      const reply = await session.clients.registry.importModel({ name: name!, folder: folder!, description });
-      session.print(ImportModelResponseSchema, reply, () => reply.version!.ref);
     },
   },
   'models alias': {

@@ -5,11 +5,11 @@ import {
   ListPromptsResponseSchema,
   RenderPromptResponseSchema,
 } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
-import { type Command, type Session, textOf, UsageError } from '../command.ts';
+import { type Command, type Session, UsageError } from '../command.ts';
 import { member, table } from '../render.ts';
 
 /** `--set name=value`, values as JSON where they are JSON. */
-function variablesOf({ values }: Session): JsonObject {
+export function variablesOf({ values }: Session): JsonObject {
   const variables: JsonObject = {};
   for (const one of (values.set ?? []) as string[]) {
     const at = one.indexOf('=');
@@ -25,13 +25,13 @@ function variablesOf({ values }: Session): JsonObject {
 }
 
 /** `name`, `name/1.2.0` or `name@label`. */
-function promptOf(text: string): { name: string; version: string } {
+export function promptOf(text: string): { name: string; version: string } {
   const [, name, version = ''] = /^([^/@]+)\/?(@?.*)$/.exec(text) ?? [];
   return { name: name ?? text, version };
 }
 
-const set = { set: { type: 'string', multiple: true } } as const;
-const setMeaning = { set: 'a variable as name=value; may be repeated' };
+export const set = { set: { type: 'string', multiple: true } } as const;
+export const setMeaning = { set: 'a variable as name=value; may be repeated' };
 
 export const promptCommands: Record<string, Command> = {
   'prompts list': {
@@ -84,29 +84,6 @@ export const promptCommands: Record<string, Command> = {
       session.print(RenderPromptResponseSchema, reply, () =>
         reply.messages.map(({ role, content }) => `[${role}]\n${content}`).join('\n'),
       );
-    },
-  },
-  'prompts invoke': {
-    usage: 'prompts invoke NAME',
-    summary: 'Renders a prompt and lets a deployment answer it.',
-    arguments: ['NAME'],
-    options: { ...set, deployment: { type: 'string' } },
-    meaning: { ...setMeaning, deployment: 'who answers' },
-    example: 'prompts invoke triage --deployment chat --set symptom=头痛',
-    async run(session) {
-      const request = {
-        ...promptOf(session.args[0]!),
-        variables: variablesOf(session),
-        deployment: textOf(session.values, 'deployment'),
-      };
-      let text = '';
-      let invocation = '';
-      for await (const reply of session.clients.prompt.invoke(request, { signal: session.signal })) {
-        if (!session.json) process.stdout.write(reply.delta);
-        text += reply.delta;
-        invocation ||= reply.invocationId;
-      }
-      session.line(session.json ? JSON.stringify({ invocation, text }) : '');
     },
   },
 };

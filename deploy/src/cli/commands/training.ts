@@ -1,5 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import {
+  Augmentation,
+  ClassSampling,
+  type EvaluationResult,
   JobSchema,
   type JobSpec,
   JobSpecSchema,
@@ -44,7 +47,16 @@ export const trainingOptions: Options = {
   'max-length': { type: 'string' },
   seed: { type: 'string' },
   template: { type: 'string', multiple: true },
+  projector: { type: 'boolean' },
+  'tower-layers': { type: 'string' },
+  'freeze-tower': { type: 'boolean' },
   safety: { type: 'boolean' },
+  accumulate: { type: 'string' },
+  'text-layers': { type: 'string' },
+  sampling: { type: 'string' },
+  augment: { type: 'string' },
+  'keep-sides': { type: 'boolean' },
+  'class-template': { type: 'string', multiple: true },
 };
 export const trainingMeaning: Record<string, string> = {
   base: 'base model (required)',
@@ -61,7 +73,16 @@ export const trainingMeaning: Record<string, string> = {
   'max-length': 'longest sequence in tokens',
   seed: 'decides order, dropout and first weights',
   template: 'wording with {question}, or chat; may be repeated',
+  projector: 'of a model that reads images: its projector trains too; of a CLIP, with lora, its projections',
+  'tower-layers': 'of a model that reads images, or a CLIP: highest layers of its image tower that train too',
+  'freeze-tower': 'with full: the tower stays as it is but for --tower-layers',
   safety: 'also run the safety set',
+  accumulate: 'batches of a step; of a CLIP, all their pairs are compared with one another',
+  'text-layers': 'of a CLIP, with frozen: highest layers of its text tower that train too',
+  sampling: 'of a CLIP: uniform, or balanced by label; without it as the labels ask for',
+  augment: 'of a CLIP: none, repeated or all: which images are changed a little',
+  'keep-sides': 'of a CLIP: left and right of an image never change places',
+  'class-template': 'of a CLIP: what stands for a class in zero-shot, with {label}; may be repeated',
 };
 
 /** The specification that options ask for; what they leave open the trainer fills in. */
@@ -80,6 +101,18 @@ export async function specOf(session: Session, outputModel: string): Promise<Job
     seed: BigInt(numberOf(values, 'seed') ?? 0),
     targetModules: listOf(values, 'targets'),
     instructionTemplates: (values.template ?? []) as string[],
+    trainProjector: values.projector === true,
+    towerLayers: numberOf(values, 'tower-layers') ?? 0,
+    freezeTower: values['freeze-tower'] === true,
+    gradientAccumulationSteps: numberOf(values, 'accumulate') ?? 0,
+    textLayers: numberOf(values, 'text-layers') ?? 0,
+    classSampling: values.sampling
+      ? enumOf(ClassSampling, textOf(values, 'sampling'), '--sampling')
+      : ClassSampling.UNSPECIFIED,
+    augmentation: values.augment
+      ? enumOf(Augmentation, textOf(values, 'augment'), '--augment')
+      : Augmentation.UNSPECIFIED,
+    keepSides: values['keep-sides'] === true,
   });
   return create(JobSpecSchema, {
     outputModel,
@@ -91,10 +124,30 @@ export async function specOf(session: Session, outputModel: string): Promise<Job
     ...(replay.length > 0 ? { replay: { datasets: replay } } : {}),
     ...(validation || values.safety
       ? {
-          evaluation: { dataset: validation, includeBase: validation !== '', safety: values.safety === true },
+          evaluation: {
+            ...{ dataset: validation, includeBase: validation !== '', safety: values.safety === true },
+            classTemplates: (values['class-template'] ?? []) as string[],
+          },
         }
       : {}),
   });
+}
+
+/** Scores of a model that answers, or of a CLIP, with their names. */
+function scoresOf({ retrieval, ...result }: EvaluationResult): [string, string][] {
+  if (retrieval) {
+    const { imageToTextRecallAt1, imageToTextRecallAt5, imageToTextRecallAt10 } = retrieval;
+    const { textToImageRecallAt1, textToImageRecallAt5, textToImageRecallAt10 } = retrieval;
+    const scores = {
+      ...{ imageToTextRecallAt1, imageToTextRecallAt5, imageToTextRecallAt10 },
+      ...{ textToImageRecallAt1, textToImageRecallAt5, textToImageRecallAt10 },
+      ...(retrieval.classes > 0 ? { zeroShotAccuracy: retrieval.zeroShotAccuracy } : {}),
+    };
+    return Object.entries(scores).map(([name, value]) => [name, value.toFixed(3)]);
+  }
+  return (['bleu', 'chrf', 'rougeL', 'exactMatch', 'perplexity', 'distinct1', 'distinct2'] as const).map(
+    (name) => [name, result[name].toFixed(3)],
+  );
 }
 
 export const trainingCommands: Record<string, Command> = {
@@ -215,14 +268,7 @@ export const trainingCommands: Record<string, Command> = {
       };
       const reply = await session.clients.trainer.evaluate(request, patient(session));
       const result = reply.result!;
-      session.print(EvaluateResponseSchema, reply, () =>
-        table(
-          ['METRIC', 'VALUE'],
-          (['bleu', 'chrf', 'rougeL', 'exactMatch', 'perplexity', 'distinct1', 'distinct2'] as const).map(
-            (name) => [name, result[name].toFixed(3)],
-          ),
-        ),
-      );
+      session.print(EvaluateResponseSchema, reply, () => table(['METRIC', 'VALUE'], scoresOf(result)));
     },
   },
   compare: {

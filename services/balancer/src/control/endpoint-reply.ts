@@ -15,5 +15,6 @@ export function endpointReply(replica: Replica, model: string): Endpoint {
     pid: BigInt(pid),
     restarts,
     adapterLoaded: replica.holds(model),
+    message: replica.retirement ? `it is being replaced: ${replica.retirement.reason}` : '',
   });
 }

@@ -1,22 +1,23 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Database } from '@landfall/common/db/database.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import type { RpcClientOptions } from '@landfall/common/rpc/client.ts';
 import type { Endpoint } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
 import type { BalancerConfig } from '../config.ts';
 import type { Deployment, ReplicaRow } from '../db/entities.ts';
-import { allDeployments, writeFindings } from '../domain/deployments.ts';
+import { allDeployments } from '../domain/deployments.ts';
 import { ReplicaStore } from '../domain/replica-store.ts';
 import type { ResolvedModel, Served } from '../domain/resolve.ts';
 import { runtimeOf, runtimeSettings } from '../domain/variant.ts';
-import { deploymentNotFound, deploymentStopped, unknownRuntime } from '../errors.ts';
+import { deploymentStopped, unknownRuntime } from '../errors.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import { DeploymentTable, deploymentKey } from './deployment-table.ts';
+import { FindingsWriter } from './findings-writer.ts';
 import { Pulse } from './pulse.ts';
 import { type Demand, ReplicaSet } from './replica-set.ts';
 import { nextOf, rolesOf, type Share, servedBy, shareOf } from './roles.ts';
-import { Scaler, type ScalingChange, withChange } from './scaler.ts';
-import { deploymentStatus, type Supply, statusDiffers } from './status.ts';
+import { Scaler } from './scaler.ts';
+import type { Supply } from './status.ts';
 
 export interface FleetOptions {
   config: BalancerConfig;
@@ -27,7 +28,6 @@ export interface FleetOptions {
   logger: Logger;
 }
 
-const REWRITE_MS = 1000;
 const NOTHING: Supply = {
   answering: 0,
   ready: 0,
@@ -36,7 +36,6 @@ const NOTHING: Supply = {
   problem: '',
 };
 
-const keyOf = (tenant: string, name: string) => `${tenant}\n${name}`;
 const setKey = (tenant: string, { base, variant }: Pick<Served, 'base' | 'variant'>) =>
   `${tenant}\n${base}\n${variant}`;
 
@@ -47,15 +46,12 @@ const setKey = (tenant: string, { base, variant }: Pick<Served, 'base' | 'varian
 export class Fleet {
   /** Beats when anything that callers see has changed: a deployment, an endpoint's state, a load. */
   readonly pulse = new Pulse();
-  readonly scaler = new Scaler();
+  readonly deployments = new DeploymentTable();
+  readonly #scaler = new Scaler();
   readonly #options: FleetOptions;
   readonly #store: ReplicaStore;
-  readonly #deployments = new Map<string, Deployment>();
+  readonly #findings: FindingsWriter;
   readonly #sets = new Map<string, ReplicaSet>();
-  /** Deployments whose findings are being written. */
-  readonly #writing = new Set<string>();
-  /** Changes of replicas that are to be written. */
-  readonly #scaling = new Map<string, ScalingChange>();
   /** Control loops and links outlive the calls that set them going, so they belong to none of their traces. */
   readonly #detached = AsyncLocalStorage.snapshot();
   /** Begins when all that outlived an earlier balancer is known: until then nothing is missing. */
@@ -66,29 +62,35 @@ export class Fleet {
   constructor(options: FleetOptions) {
     this.#options = options;
     this.#store = new ReplicaStore(options.database);
+    this.#findings = new FindingsWriter({
+      database: options.database,
+      logger: options.logger,
+      table: this.deployments,
+      supplyOf: (tenant) => this.#supplyOf(tenant),
+      written: (row) => this.apply(row),
+    });
   }
 
   /** Reads what was declared, adopts the replicas that outlived an earlier balancer, and begins to keep them. */
   async start(): Promise<void> {
     const { database, config } = this.#options;
-    for (const row of await allDeployments(database)) {
-      if (row.state !== 'stopped') this.#deployments.set(keyOf(row.tenant, row.name), row);
-    }
+    for (const row of await allDeployments(database)) this.deployments.apply(row);
     await Promise.all((await this.#store.all()).map((row) => this.#adopt(row)));
-    for (const row of this.#deployments.values()) {
+    for (const row of this.deployments.all()) {
       for (const served of servedBy(row)) this.#set(row.tenant, served);
     }
     this.#started = true;
     this.#triggerAll();
     this.#every(config.resyncMs, () => this.#triggerAll());
     this.#every(config.scaleMs, () => {
-      for (const row of this.#deployments.values()) this.#scale(row);
+      for (const row of this.deployments.all()) this.#scale(row);
     });
   }
 
   /** Ends the control loops, and the replicas too unless they are to be left for the next balancer. */
   async stop(replicas: 'stop' | 'leave'): Promise<void> {
     this.#stopped = true;
+    this.#findings.stop();
     for (const timer of this.#timers) clearInterval(timer);
     const sets = [...this.#sets.values()];
     await Promise.all(sets.map((set) => (replicas === 'stop' ? set.stop() : set.leave())));
@@ -96,16 +98,11 @@ export class Fleet {
 
   /** Takes a deployment as it was written; an older state never overwrites a newer one. */
   apply(row: Deployment): void {
-    const { tenant, name, state } = row;
-    const key = keyOf(tenant, name);
-    const known = this.#deployments.get(key);
-    if (known && known.revision >= row.revision) return;
-    if (state === 'stopped') {
-      this.#deployments.delete(key);
-      this.scaler.forget(key);
-    } else this.#deployments.set(key, row);
-    for (const served of [...servedBy(row), ...(known ? servedBy(known) : [])]) {
-      this.#set(tenant, served).trigger();
+    const { taken, before } = this.deployments.apply(row);
+    if (!taken) return;
+    if (row.state === 'stopped') this.#scaler.forget(deploymentKey(row));
+    for (const served of [...servedBy(row), ...(before ? servedBy(before) : [])]) {
+      this.#set(row.tenant, served).trigger();
     }
     this.pulse.emit();
   }
@@ -129,37 +126,9 @@ export class Fleet {
     return this.#supplyOf(tenant)(served);
   }
 
-  /** A running deployment. @throws LandfallError NOT_FOUND */
-  find(tenant: string, name: string): Deployment {
-    const row = this.#deployments.get(keyOf(tenant, name));
-    if (!row) throw deploymentNotFound(name);
-    return row;
-  }
-
-  /** A running deployment; undefined for none. */
-  peek(tenant: string, name: string): Deployment | undefined {
-    return this.#deployments.get(keyOf(tenant, name));
-  }
-
-  /** Running deployments that follow an alias, of a tenant or of all. */
-  following(tenant?: string): Deployment[] {
-    const rows = [...this.#deployments.values()];
-    return rows.filter((row) => row.alias !== '' && (tenant === undefined || row.tenant === tenant));
-  }
-
-  /** Running deployments of a tenant that serve a model, or a base's other models too. */
-  serving(tenant: string, model: string): Deployment[] {
-    const rows = [...this.#deployments.values()].filter((row) => row.tenant === tenant);
-    return rows.filter((row) => servedBy(row).some((each) => each.model === model || each.base === model));
-  }
-
-  /** The base that serves a model, where a deployment tells; undefined otherwise. */
-  resolve(tenant: string, model: string): ResolvedModel | undefined {
-    for (const row of this.serving(tenant, model)) {
-      const { base } = servedBy(row).find((each) => each.model === model || each.base === model)!;
-      return { model, base };
-    }
-    return undefined;
+  /** Why a replica of a deployment was replaced last, for people; empty for none since this balancer began. */
+  lastReplacement(row: Deployment): string {
+    return this.#sets.get(setKey(row.tenant, row))?.lastReplacement ?? '';
   }
 
   /** @throws LandfallError FAILED_PRECONDITION for settings that name a runtime that is not here */
@@ -171,14 +140,14 @@ export class Fleet {
   /** A caller asks for deployments: those that sleep wake. */
   asked(rows: readonly Deployment[]): void {
     for (const row of rows) {
-      this.scaler.asked(keyOf(row.tenant, row.name));
+      this.#scaler.asked(deploymentKey(row));
       if (row.replicas === 0) this.#scale(row);
     }
   }
 
   /** A caller follows deployments until the release is called: those that sleep wake, and none goes to sleep. */
   watched(rows: readonly Deployment[]): () => void {
-    const releases = rows.map(({ tenant, name }) => this.scaler.watched(keyOf(tenant, name)));
+    const releases = rows.map((row) => this.#scaler.watched(deploymentKey(row)));
     this.asked(rows);
     return () => {
       for (const release of releases) release();
@@ -186,8 +155,8 @@ export class Fleet {
   }
 
   /** Why a deployment has as many replicas as it has. */
-  scalingReason({ tenant, name }: Deployment): string {
-    return this.scaler.reason(keyOf(tenant, name));
+  scalingReason(row: Deployment): string {
+    return this.#scaler.reason(deploymentKey(row));
   }
 
   /**
@@ -195,12 +164,18 @@ export class Fleet {
    * @throws LandfallError NOT_FOUND when it is stopped meanwhile; the signal's reason
    */
   async whenReady(tenant: string, name: string, signal: AbortSignal): Promise<Deployment> {
-    for (;;) {
-      signal.throwIfAborted();
-      const row = this.#deployments.get(keyOf(tenant, name));
-      if (!row) throw deploymentStopped(name);
-      if (row.state === 'ready' && !row.nextModel) return row;
-      await this.pulse.next(signal);
+    // Who waits for it asks for it: it does not go to sleep before it has answered.
+    const release = this.#scaler.watched(deploymentKey({ tenant, name }));
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        const row = this.deployments.peek(tenant, name);
+        if (!row) throw deploymentStopped(name);
+        if (row.state === 'ready' && !row.nextModel) return row;
+        await this.pulse.next(signal);
+      }
+    } finally {
+      release();
     }
   }
 
@@ -225,8 +200,7 @@ export class Fleet {
   #demand(tenant: string, key: string): Demand {
     let wanted = 0;
     const adapters = new Set<string>();
-    for (const row of this.#deployments.values()) {
-      if (row.tenant !== tenant) continue;
+    for (const row of this.deployments.ofTenant(tenant)) {
       for (const role of rolesOf(row, this.#supplyOf(tenant))) {
         if (setKey(tenant, role) !== key) continue;
         wanted = Math.max(wanted, role.replicas);
@@ -265,10 +239,10 @@ export class Fleet {
 
   #setChanged(key: string, tenant: string): void {
     if (!this.#started || this.#stopped) return;
-    for (const row of this.#deployments.values()) {
-      const served = row.tenant === tenant ? servedBy(row) : [];
+    for (const row of this.deployments.ofTenant(tenant)) {
+      const served = servedBy(row);
       if (!served.some((each) => setKey(tenant, each) === key)) continue;
-      this.#review(keyOf(tenant, row.name));
+      this.#findings.review(deploymentKey(row));
       // What one set of a rollout has tells how many replicas the other is to have.
       for (const each of row.nextModel ? served : []) {
         const other = this.#sets.get(setKey(tenant, each));
@@ -290,55 +264,11 @@ export class Fleet {
   #scale(row: Deployment): void {
     if (this.#stopped) return;
     const { tenant, name } = row;
-    const key = keyOf(tenant, name);
     const keys = new Set([row, nextOf(row)].flatMap((each) => (each ? [setKey(tenant, each)] : [])));
     const loads = [...keys].flatMap((each) => this.#sets.get(each)?.loads() ?? []);
-    const change = this.scaler.look(key, row, loads);
+    const change = this.#scaler.look(deploymentKey(row), row, loads);
     if (!change) return;
     this.#options.logger.info({ tenant, name, ...change }, 'replicas follow their load');
-    this.#scaling.set(key, change);
-    this.#review(key);
-  }
-
-  #review(key: string): void {
-    // A write that is under way looks again when it is done.
-    if (!this.#writing.has(key) && this.#due(key)) void this.#write(key);
-  }
-
-  /** What is to be written of a deployment, where it is not what stands. */
-  #due(key: string) {
-    const row = this.#deployments.get(key);
-    if (!row || this.#stopped) return undefined;
-    const supply = this.#supplyOf(row.tenant);
-    const change = this.#scaling.get(key);
-    // It was decided for another number of replicas than there is now: the next look decides anew.
-    if (change && change.from === row.replicas) {
-      const wasReady = row.wasReady && change.to < change.from;
-      const state = change.to > change.from ? { state: 'progressing' as const } : {};
-      return {
-        row,
-        findings: { replicas: change.to, decisions: withChange(row, change), wasReady, ...state },
-      };
-    }
-    this.#scaling.delete(key);
-    const next = nextOf(row);
-    const status = deploymentStatus(row, supply(row), next && supply(next));
-    return statusDiffers(row, status) ? { row, findings: status } : undefined;
-  }
-
-  async #write(key: string): Promise<void> {
-    this.#writing.add(key);
-    for (let due = this.#due(key); due; due = this.#due(key)) {
-      try {
-        const written = await writeFindings(this.#options.database, due.row, due.findings);
-        if (written) this.apply(written);
-        else this.#deployments.delete(key);
-      } catch (error) {
-        const { tenant, name } = due.row;
-        this.#options.logger.warn({ err: error, tenant, name }, 'the state of a deployment is written again');
-        await delay(REWRITE_MS, undefined, { ref: false });
-      }
-    }
-    this.#writing.delete(key);
+    this.#findings.scale(row, change);
   }
 }

@@ -14,6 +14,14 @@ interface AdapterState {
   problem: string;
 }
 
+/** That a replica which serves is to be replaced before its time. */
+export interface Retirement {
+  /** For people. */
+  reason: string;
+  /** It ends without waiting for the one that takes its place. */
+  urgent: boolean;
+}
+
 const LOADED: AdapterState = { state: 'loaded', failures: 0, notBeforeMs: 0, problem: '' };
 
 /** One replica of a set: its process, what is heard of it, and the adapters it was told to load. */
@@ -25,6 +33,7 @@ export class Replica {
   /** Its end, once it was decided; resolves when the process is gone. */
   ending: Promise<void> | undefined;
   exit: ReplicaExit | undefined;
+  retirement: Retirement | undefined;
   /** When it first answered, in milliseconds since 1970; 0 before. */
   readySinceMs = 0;
   readonly #adapters = new Map<string, AdapterState>();

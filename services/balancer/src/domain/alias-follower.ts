@@ -42,7 +42,7 @@ export class AliasFollower implements AsyncDisposable {
 
   /** Looks where an alias (`models:/name@alias`) points, for each deployment that follows it. */
   async follow(tenant: string, alias: string): Promise<void> {
-    for (const row of this.#options.fleet.following(tenant)) {
+    for (const row of this.#options.fleet.deployments.following(tenant)) {
       if (row.alias === alias) await this.#look(tenant, row.name, alias);
     }
   }
@@ -51,7 +51,7 @@ export class AliasFollower implements AsyncDisposable {
     const { signal } = this.#stopping;
     const { fleet, logger, intervalMs } = this.#options;
     while (!signal.aborted) {
-      for (const { tenant, name, alias } of fleet.following()) {
+      for (const { tenant, name, alias } of fleet.deployments.following()) {
         if (signal.aborted) return;
         await this.#look(tenant, name, alias).catch((error) => {
           if (!signal.aborted)

@@ -3,42 +3,37 @@ import { EndpointSchema } from '@landfall/proto/landfall/balancer/v1/deployment_
 import { expect, test } from 'vitest';
 import { PickCounts } from './pick-counts.ts';
 
-const asked = (model: string, ...prefixKeys: bigint[]) => ({
-  target: { model: `models:/${model}/1.0.0`, base: 'models:/b/1.0.0' },
-  prefixKeys,
-});
-const endpoint = (id: string, runningTokens: bigint, adapterLoaded = true, cachedPrefixes: bigint[] = []) =>
-  create(EndpointSchema, { id, weight: 1, adapterLoaded, load: { runningTokens, cachedPrefixes } });
+const endpoint = (id: string, load: object, adapterLoaded = true) =>
+  create(EndpointSchema, { id, weight: 1, adapterLoaded, load: { stepMs: 50, maxBatch: 16, ...load } });
+const idOf = (counts: PickCounts, endpoints: ReturnType<typeof endpoint>[], keys: bigint[] = []) =>
+  counts.choose(endpoints, keys)?.id;
 
-test('work in hand and picks since count, and a missing adapter as much as it takes to load it', () => {
+test('work in hand and picks since the last report count, and a report begins anew', () => {
   const counts = new PickCounts();
-  const busy = endpoint('1', 500n);
-  const free = endpoint('2', 0n, false);
-  expect(counts.cost(busy, asked('a'))).toBeLessThan(counts.cost(free, asked('a')));
-  expect(counts.cost(busy, asked('b'))).toBeGreaterThan(counts.cost(free, asked('b')));
-  for (let i = 0; i < 3; i++) counts.picked(busy);
-  expect(counts.cost(busy, asked('a'))).toBeGreaterThan(counts.cost(free, asked('a')));
+  const [busy, free] = [endpoint('busy', { running: 3 }), endpoint('free', {})];
+  const picks = Array.from({ length: 7 }, () => idOf(counts, [busy, free]));
+  // What was picked has prompts to be computed too, which the requests of a report have behind them.
+  expect(picks.slice(0, 2)).toEqual(['free', 'free']);
+  expect(picks).toContain('busy');
+  const told = endpoint('busy', { running: 12 });
+  expect(idOf(counts, [told, endpoint('free', {})])).toBe('free');
 });
 
-test('the longest beginning that is cached is worth what it spares', () => {
+test('a replica whose steps take longer gets fewer picks', () => {
   const counts = new PickCounts();
-  const cold = endpoint('1', 100n);
-  const warm = endpoint('2', 300n, true, [7n, 8n]);
-  expect(counts.cost(warm, asked('b', 7n, 9n))).toBe(300 - 256 / 4);
-  expect(counts.cost(warm, asked('b', 7n, 8n, 9n))).toBe(300 - 1024 / 4);
-  expect(counts.cost(warm, asked('b', 7n, 8n))).toBeLessThan(counts.cost(cold, asked('b', 7n, 8n)));
-  expect(counts.cost(warm, asked('b'))).toBe(300);
+  const both = [endpoint('slow', { stepMs: 200 }), endpoint('fast', {})];
+  const picks = Array.from({ length: 20 }, () => idOf(counts, both));
+  expect(picks.filter((id) => id === 'slow').length).toBeLessThan(5);
 });
 
 test('one of many that has the adapter, or the beginning, is found, unless it is far busier', () => {
-  const cold = Array.from({ length: 9 }, (_, i) => endpoint(`${i}`, 50n, false));
+  const cold = Array.from({ length: 20 }, (_, i) => endpoint(`${i}`, { running: 1 }, false));
+  const keys = [7n, 8n, 9n];
   for (let i = 0; i < 20; i++) {
-    const counts = new PickCounts();
-    expect(counts.choose([...cold, endpoint('warm', 500n)], asked('a'))!.id).toBe('warm');
-    expect(counts.choose([...cold, endpoint('warm', 200n, false, [7n, 8n])], asked('b', 7n, 8n))!.id).toBe(
-      'warm',
-    );
-    expect(counts.choose([...cold, endpoint('warm', 5000n)], asked('a'))!.id).not.toBe('warm');
+    expect(idOf(new PickCounts(), [...cold, endpoint('warm', { running: 4 })])).toBe('warm');
+    const warm = endpoint('warm', { running: 3, cachedPrefixes: [7n, 8n, 9n] }, false);
+    expect(idOf(new PickCounts(), [...cold, warm], keys)).toBe('warm');
+    expect(idOf(new PickCounts(), [...cold, endpoint('warm', { running: 16, queued: 40 })])).not.toBe('warm');
   }
-  expect(new PickCounts().choose([], asked('b'))).toBeUndefined();
+  expect(new PickCounts().choose([], [])).toBeUndefined();
 });

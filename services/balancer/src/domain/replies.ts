@@ -52,6 +52,7 @@ export function deploymentReply(fleet: Fleet, row: Deployment): DeploymentMessag
     canaryOutcome,
     scaling: fromJsonString(ScalingPolicySchema, scaling || '{}'),
     autoscaling: scalingReply(fleet, row),
+    lastReplacement: fleet.lastReplacement(row),
     ...(overflow ? { overflow: { deployment: overflow, policy: OverflowPolicy.PRIVATE_FIRST } } : {}),
   });
 }

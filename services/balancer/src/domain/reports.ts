@@ -26,13 +26,13 @@ export async function takeReport<I extends DescMessage>(
   const { tenant } = report;
   const { requestId, deployment: name, model } = request;
   // Most reports come while nothing is tried: they end here, without a transaction.
-  if (!fleet.find(tenant, name).canaryModel) return false;
+  if (!fleet.deployments.find(tenant, name).canaryModel) return false;
   await repeatable(database, { ...report, requestId, output }, request, async (em) => {
     const { canaryModel } = await tell(em, tenant, name, model, told);
     return create(output, { canaryRunning: canaryModel !== '' });
   });
   const row = await database.read((em) => findDeployment(em, tenant, name));
-  const before = fleet.peek(tenant, name);
+  const before = fleet.deployments.peek(tenant, name);
   fleet.apply(row);
   if (before?.canaryModel && !row.canaryModel) {
     logger.warn({ tenant, name, outcome: row.canaryOutcome }, 'a canary is given up');

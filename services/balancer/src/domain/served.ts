@@ -36,15 +36,15 @@ export async function findServed(
 ): Promise<() => ServedView> {
   const { tenant } = call.identity;
   if (asked.deployment) {
-    fleet.find(tenant, asked.deployment);
+    fleet.deployments.find(tenant, asked.deployment);
     return () => {
-      const row = fleet.find(tenant, asked.deployment);
-      const overflow = row.overflow ? fleet.peek(tenant, row.overflow) : undefined;
+      const row = fleet.deployments.find(tenant, asked.deployment);
+      const overflow = row.overflow ? fleet.deployments.peek(tenant, row.overflow) : undefined;
       return { served: row, share: fleet.share(row), overflow, rows: overflow ? [row, overflow] : [row] };
     };
   }
   const served =
-    fleet.resolve(tenant, asked.model) ??
+    fleet.deployments.resolve(tenant, asked.model) ??
     (await resolveModel(registry, asked.model, { context: call }, true));
-  return () => ({ served, rows: fleet.serving(tenant, served.base) });
+  return () => ({ served, rows: fleet.deployments.serving(tenant, served.base) });
 }

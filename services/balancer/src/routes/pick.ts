@@ -17,10 +17,8 @@ export const pick: Route<'pick'> = (context) => {
       const ready = fleet.endpoints(call.identity.tenant, target).filter(({ state, id, address }) => {
         return state === EndpointState.READY && !exclude.includes(id) && !exclude.includes(address);
       });
-      const endpoint = counts.choose(ready, { target, prefixKeys });
-      if (!endpoint) continue;
-      counts.picked(endpoint);
-      return { endpoint, model: target.model };
+      const endpoint = counts.choose(ready, prefixKeys);
+      if (endpoint) return { endpoint, model: target.model };
     }
     throw noEndpoint(askedName(request));
   };

@@ -39,7 +39,7 @@ async function keptAlias(
   { model }: ResolvedModel,
   call: CallContext,
 ): Promise<string | undefined> {
-  const alias = fleet.peek(call.identity.tenant, name)?.alias;
+  const alias = fleet.deployments.peek(call.identity.tenant, name)?.alias;
   if (!alias) return undefined;
   const now = await resolveModel(registry, alias, { context: call }).catch(() => undefined);
   return now?.model === model ? alias : undefined;

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Env } from '@landfall/common/config/env.ts';
 import { findByEnvironment, isRunning, processMark } from './process-mark.ts';
+import { residentMib } from './resident-memory.ts';
 import {
   NoMemoryError,
   type ReplicaExit,
@@ -141,6 +142,10 @@ class OwnProcess implements RunningReplica {
     this.mark = mark;
     this.exited = exited;
     this.forget = forget;
+  }
+
+  residentMib(): number | undefined {
+    return isRunning(this.pid, this.mark) ? residentMib(this.pid) : undefined;
   }
 
   terminate(): void {

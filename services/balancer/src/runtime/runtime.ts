@@ -3,7 +3,7 @@ export interface RuntimeSettings {
   /** Requests that run at once. */
   maxBatch: number;
   threads: number;
-  /** Memory that it needs; none is started for which nothing is left. */
+  /** Memory that it needs: none is started for which nothing is left, and one that takes more is replaced. */
   memoryMib: number;
   quantization: '' | 'float32' | 'int8' | 'int4';
 }
@@ -38,6 +38,8 @@ export interface RunningReplica {
   readonly pid: number;
   /** Tells it from whatever has the same pid later. */
   readonly mark: string;
+  /** Resident memory of its process in MiB; undefined where that is not known, or its runtime keeps the limit itself. */
+  residentMib(): number | undefined;
   /** Resolves when it has ended, by whomever. */
   readonly exited: Promise<ReplicaExit>;
   /** Asks it to finish what it has and end. */

@@ -1,26 +1,23 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  dataLoss,
-  invalidArgument,
-  type LandfallError,
-  notFound,
-  resourceExhausted,
-} from '../errors/errors.ts';
-import { checkDigest } from './digest.ts';
+import { resourceExhausted } from '../errors/errors.ts';
+import { IncomingContent, outgoingContent } from './checked-content.ts';
+import { SUM_CHUNK_BYTES } from './chunk-sums.ts';
+import { checkDigest, contentMissing } from './digest.ts';
 import type { ArtifactStore, Blob, PutOptions } from './store.ts';
+import { type RangeSource, VerifiedRanges } from './verified-ranges.ts';
 
 const READ_BYTES = 256 * 1024;
 
 /**
- * Blobs as files `<folder>/sha256/ab/cdef...`. A commit is write, fsync, rename, fsync of the folder: a crash leaves
- * a whole blob or none, and leftovers under `tmp` are collected when the store is opened.
+ * Blobs as files `<folder>/sha256/ab/cdef...`, and the sums of their pieces as `<folder>/sums/ab/cdef...`. A commit
+ * is write, fsync, rename, fsync of the folder: a crash leaves a whole blob or none, and leftovers under `tmp` are
+ * collected when the store is opened.
  */
-export class DiskStore implements ArtifactStore {
+export class DiskStore implements ArtifactStore, RangeSource {
   readonly #folder: string;
-  /** Size and modification time of blobs whose digest has been seen to agree. */
-  readonly #verified = new Map<string, string>();
+  readonly #ranges = new VerifiedRanges(this);
 
   private constructor(folder: string) {
     this.#folder = folder;
@@ -28,115 +25,81 @@ export class DiskStore implements ArtifactStore {
 
   static async open(folder: string): Promise<DiskStore> {
     await rm(join(folder, 'tmp'), { recursive: true, force: true });
-    await mkdir(join(folder, 'tmp'), { recursive: true, mode: 0o700 });
-    await mkdir(join(folder, 'sha256'), { recursive: true, mode: 0o700 });
+    for (const part of ['tmp', 'sha256', 'sums']) {
+      await mkdir(join(folder, part), { recursive: true, mode: 0o700 });
+    }
     return new DiskStore(folder);
   }
 
   async put(content: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<Blob> {
     if (options.digest) checkDigest(options.digest);
-    const temporary = join(this.#folder, 'tmp', randomUUID());
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      const blob = await this.#write(file, content, options);
-      await file.sync();
-      await file.close();
-      const path = this.#path(blob.digest);
-      await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
-      await rename(temporary, path);
-      await syncFolder(join(path, '..'));
-      return blob;
-    } catch (error) {
-      await file.close().catch(() => {});
-      await rm(temporary, { force: true });
-      throw asStoreError(error);
-    }
-  }
-
-  async #write(file: FileHandle, content: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Blob> {
-    const hash = createHash('sha256');
-    let sizeBytes = 0;
-    for await (const chunk of content) {
-      options.signal?.throwIfAborted();
-      sizeBytes += chunk.byteLength;
-      if (options.maxBytes !== undefined && sizeBytes > options.maxBytes) {
-        throw invalidArgument('size_bytes', `the content is larger than ${options.maxBytes} bytes`);
-      }
-      hash.update(chunk);
-      for (let done = 0; done < chunk.byteLength; ) {
-        done += (await file.write(chunk, done, chunk.byteLength - done)).bytesWritten;
-      }
-    }
-    const digest = `sha256:${hash.digest('hex')}`;
-    if (options.sizeBytes !== undefined && options.sizeBytes !== sizeBytes) {
-      throw dataLoss(
-        `${sizeBytes} bytes came, ${options.sizeBytes} were announced; nothing was kept: send it again`,
-      );
-    }
-    if (options.digest && options.digest !== digest) {
-      throw dataLoss(
-        `the content's digest is ${digest}, ${options.digest} was announced; nothing was kept: send it again`,
-      );
-    }
-    return { digest, sizeBytes };
+    const incoming = new IncomingContent(content, options);
+    const path = () => this.#path('sha256', incoming.blob.digest);
+    return this.#commit(incoming.chunks(), path, async () => {
+      const { digest, sizeBytes } = incoming.blob;
+      if (sizeBytes > SUM_CHUNK_BYTES) await this.saveSums(digest, incoming.sums());
+      this.#ranges.forget(digest);
+      return incoming.blob;
+    });
   }
 
   async size(digest: string): Promise<number | undefined> {
     try {
-      return (await stat(this.#path(digest))).size;
+      return (await stat(this.#path('sha256', digest))).size;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     }
   }
 
-  async *read(digest: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  read(digest: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    return outgoingContent(digest, this.#chunks(digest), signal);
+  }
+
+  readRange(digest: string, offset: number, length: number): Promise<Uint8Array> {
+    return this.#ranges.read(digest, offset, length);
+  }
+
+  async readRaw(digest: string, offset: number, length: number): Promise<Uint8Array> {
     const file = await this.#open(digest);
     try {
-      const hash = createHash('sha256');
-      let held: Uint8Array | undefined;
-      for (;;) {
-        signal?.throwIfAborted();
-        const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(READ_BYTES), 0, READ_BYTES);
+      const buffer = Buffer.allocUnsafe(length);
+      let done = 0;
+      while (done < length) {
+        const { bytesRead } = await file.read(buffer, done, length - done, offset + done);
         if (bytesRead === 0) break;
-        const chunk = buffer.subarray(0, bytesRead);
-        hash.update(chunk);
-        if (held) yield held;
-        held = chunk;
+        done += bytesRead;
       }
-      if (`sha256:${hash.digest('hex')}` !== digest) throw changed(digest);
-      if (held) yield held;
+      return buffer.subarray(0, done);
     } finally {
       await file.close();
     }
   }
 
-  async readRange(digest: string, offset: number, length: number): Promise<Uint8Array> {
-    await this.#verify(digest);
-    const file = await this.#open(digest);
+  async loadSums(digest: string): Promise<Uint8Array | undefined> {
     try {
-      const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
-      return buffer.subarray(0, bytesRead);
-    } finally {
-      await file.close();
+      return await readFile(this.#path('sums', digest));
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
     }
   }
 
-  /** Reads the whole blob, unless it was seen to agree since its file last changed. */
-  async #verify(digest: string): Promise<void> {
-    const path = this.#path(digest);
-    const mark = await stat(path, { bigint: true }).then(
-      (s) => `${s.size} ${s.mtimeNs} ${s.ino}`,
-      () => undefined,
+  async saveSums(digest: string, sums: Uint8Array): Promise<void> {
+    const content = (async function* () {
+      yield sums;
+    })();
+    await this.#commit(
+      content,
+      () => this.#path('sums', digest),
+      async () => {},
     );
-    if (mark !== undefined && this.#verified.get(digest) === mark) return;
-    for await (const _ of this.read(digest));
-    if (mark !== undefined) this.#verified.set(digest, mark);
   }
 
   async delete(digest: string): Promise<void> {
-    this.#verified.delete(digest);
-    await rm(this.#path(digest), { force: true });
+    this.#ranges.forget(digest);
+    await rm(this.#path('sha256', digest), { force: true });
+    await rm(this.#path('sums', digest), { force: true });
   }
 
   async *list(): AsyncGenerator<string> {
@@ -145,20 +108,60 @@ export class DiskStore implements ArtifactStore {
     }
   }
 
+  /**
+   * Writes content to the place that is known when it has ended.
+   * @param before what must be done before it is there
+   */
+  async #commit<T>(
+    content: AsyncIterable<Uint8Array>,
+    place: () => string,
+    before: () => Promise<T>,
+  ): Promise<T> {
+    const temporary = join(this.#folder, 'tmp', randomUUID());
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      for await (const chunk of content) await writeAll(file, chunk);
+      await file.sync();
+      await file.close();
+      const result = await before();
+      const folder = join(place(), '..');
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await rename(temporary, place());
+      await syncFolder(folder);
+      return result;
+    } catch (error) {
+      await file.close().catch(() => {});
+      await rm(temporary, { force: true });
+      throw asStoreError(error);
+    }
+  }
+
+  async *#chunks(digest: string): AsyncGenerator<Uint8Array> {
+    const file = await this.#open(digest);
+    try {
+      for (;;) {
+        const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(READ_BYTES), 0, READ_BYTES);
+        if (bytesRead === 0) break;
+        yield buffer.subarray(0, bytesRead);
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
   async #open(digest: string): Promise<FileHandle> {
     try {
-      return await open(this.#path(digest), 'r');
+      return await open(this.#path('sha256', digest), 'r');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-        throw notFound(`no content with the digest ${digest}`);
+      if (isMissing(error)) throw contentMissing(digest);
       throw error;
     }
   }
 
   /** Only a checked digest becomes a path. */
-  #path(digest: string): string {
+  #path(part: 'sha256' | 'sums', digest: string): string {
     const hex = checkDigest(digest).slice('sha256:'.length);
-    return join(this.#folder, 'sha256', hex.slice(0, 2), hex.slice(2));
+    return join(this.#folder, part, hex.slice(0, 2), hex.slice(2));
   }
 }
 
@@ -172,8 +175,14 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-function changed(digest: string): LandfallError {
-  return dataLoss(`the stored content of ${digest} has changed and is not given out; upload it again`);
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let done = 0; done < chunk.byteLength; ) {
+    done += (await file.write(chunk, done, chunk.byteLength - done)).bytesWritten;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
 }
 
 function asStoreError(error: unknown): unknown {

@@ -14,7 +14,7 @@ export interface PutOptions {
   signal?: AbortSignal;
 }
 
-/** Blobs by the digest of their content. One on disk now; others answer the same contract. */
+/** Blobs by the digest of their content, on disk or in an object store; see location.ts. */
 export interface ArtifactStore {
   /** Takes content; it is durable when this resolves. The same content twice is one blob. */
   put(content: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<Blob>;
@@ -25,7 +25,10 @@ export interface ArtifactStore {
    * @throws LandfallError DATA_LOSS for changed content, NOT_FOUND for an unknown digest
    */
   read(digest: string, signal?: AbortSignal): AsyncIterable<Uint8Array>;
-  /** Up to `length` bytes from `offset`, after the whole blob was verified once in this process's life. */
+  /**
+   * Up to `length` bytes from `offset`, verified on every read; whole MiB are the least that is read for that.
+   * @throws LandfallError DATA_LOSS for changed content, NOT_FOUND for an unknown digest
+   */
   readRange(digest: string, offset: number, length: number): Promise<Uint8Array>;
   delete(digest: string): Promise<void>;
   /** Every digest in the store. */

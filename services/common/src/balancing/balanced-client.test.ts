@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import { EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import {
   GetLoadRequestSchema,
   TextInferenceService,
@@ -253,4 +254,53 @@ test('other methods of a replica go the same way', async () => {
   const { getLoad } = TextInferenceService.method;
   const reply = await client.unary(TARGET, getLoad, create(GetLoadRequestSchema, {}));
   expect(reply).toMatchObject({ load: { running: 3 } });
+});
+
+test('a call everywhere reaches each replica that answers, and one that is lost is told beside the others', async () => {
+  const balancer = await new TestBalancer().start();
+  const [one, two, starting] = [await replica('1'), await replica('2'), await replica('3')];
+  const client = balancedClient(balancer);
+  const call = client.everywhere(TARGET, TextInferenceService.method.getLoad, create(GetLoadRequestSchema));
+  // It waits until one answers, and leaves out what does not yet.
+  balancer.tell([[starting, EndpointState.STARTING]]);
+  balancer.tell([[one], [two], [starting, EndpointState.STARTING]]);
+  expect((await call).map(({ status: ended }) => ended)).toEqual(['fulfilled', 'fulfilled']);
+  expect([one.loads, two.loads, starting.loads]).toEqual([1, 1, 0]);
+  await two.server.drain(0);
+  const again = await client.everywhere(
+    TARGET,
+    TextInferenceService.method.getLoad,
+    create(GetLoadRequestSchema),
+  );
+  expect(again.map(({ status: ended }) => ended)).toEqual(['fulfilled', 'rejected']);
+});
+
+test('whatever way a replica is asked, a deployment that is closed to the caller is not there', async () => {
+  const balancer = await new TestBalancer().start();
+  const one = await replica('one');
+  balancer.tell([[one]]);
+  const client = balancedClient(balancer);
+  const { getLoad, watchLoad } = TextInferenceService.method;
+  const ask = create(GetLoadRequestSchema);
+  const each = (level: Role) => {
+    const rights = [{ resource: 'deployments/qa', level, restricted: true }];
+    const options = { identity: { ...identity, rights } };
+    return [
+      text(client, 'x', options),
+      client.unary(TARGET, getLoad, ask, options),
+      client.unary(TARGET, getLoad, ask, { ...options, hedge: true }),
+      client.everywhere(TARGET, getLoad, ask, options),
+      Array.fromAsync(client.serverStream(TARGET, watchLoad, create(watchLoad.input), options)),
+    ];
+  };
+  for (const call of each(Role.UNSPECIFIED))
+    await expect(call).rejects.toMatchObject({ code: status.NOT_FOUND });
+  expect([one.asked.length, one.loads, balancer.opened]).toEqual([0, 0, 0]);
+  const answered = await Promise.allSettled(each(Role.INVOKER));
+  const [generated, ...loads] = answered.map((each) =>
+    each.status === 'fulfilled' ? each.value : each.reason,
+  );
+  expect([generated, one.asked.length, one.loads]).toEqual(['fine', 1, 3]);
+  // The replica has no such method: it was asked.
+  expect(loads[3]).toMatchObject({ code: status.UNIMPLEMENTED });
 });

@@ -10,7 +10,10 @@ import {
   TextInferenceService,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { failedPrecondition, unavailable } from '../errors/errors.ts';
+import { hasRules, requireResource } from '../identity/check.ts';
 import type { Identity } from '../identity/identity.ts';
+import { neededOn } from '../identity/resources.ts';
+import { ruleOf } from '../identity/rule.ts';
 import type { Logger } from '../log/logger.ts';
 import { type CallOptions, RpcChannel, type RpcClientOptions } from '../rpc/client.ts';
 import { BalancedCall, type CallEnd, type CallSpec } from './balanced-call.ts';
@@ -62,7 +65,7 @@ const IDLE_MS = 60_000;
  * Calls replicas of deployments and models without a proxy in between: follows their endpoints over the balancer's
  * stream (one for each target, shared by all calls, closed when idle), sends each call where it would be answered first
  * by what is known (BalancingPolicy), and takes another one when the first fails before it has answered. A canary gets
- * its share of the callers, and replicas elsewhere get what its own have no room for, where it may leave.
+ * its share of the conversations, and replicas elsewhere get what its own have no room for, where it may leave.
  *
  * A call is tried again only where that is safe: the failure is UNAVAILABLE or the connection's, the method may be
  * repeated, nothing was delivered yet, and retries stay within a fifth of the requests.
@@ -100,8 +103,9 @@ export class BalancedClient implements AsyncDisposable {
     options: CallOptions = {},
   ): AsyncGenerator<GenerateResponse> {
     const method = TextInferenceService.method.generate;
+    const caller = this.#identity(options);
     const message = create(GenerateRequestSchema, request);
-    const wish = generationWish(message, this.#identity(options), this.#options.mayLeave);
+    const wish = generationWish(message, caller, this.#options.mayLeave);
     const asked = (model: string): GenerateRequest => ({ ...message, model });
     const call: CallSpec = {
       ...{ target, method, options, wish, tried: new Set(), tells: 'pace' },
@@ -114,6 +118,27 @@ export class BalancedClient implements AsyncDisposable {
     yield* this.#balanced(call) as AsyncGenerator<GenerateResponse>;
   }
 
+  /**
+   * `models:/name/version` that would answer a generation now. A promise only where the target is not followed yet.
+   * @throws LandfallError as generate, before any replica is asked
+   */
+  serving(
+    target: BalancingTarget,
+    request: GenerateRequest,
+    options: CallOptions = {},
+  ): string | Promise<string> {
+    const held = this.#take(target, options);
+    const wish = generationWish(request, this.#identity(options), undefined);
+    const known = held.set.model(wish);
+    if (known !== undefined) {
+      this.#giveBack(held);
+      return known;
+    }
+    const { waitMs = WAIT_MS } = this.#options;
+    const signal = options.signal ?? options.context?.signal;
+    return held.set.known(wish, Date.now() + waitMs, signal).finally(() => this.#giveBack(held));
+  }
+
   /** Any server-streaming method of a replica, with the request as it is. */
   serverStream(
     target: BalancingTarget,
@@ -122,7 +147,7 @@ export class BalancedClient implements AsyncDisposable {
     options: CallOptions = {},
   ): AsyncIterable<Message> {
     return this.#balanced({
-      ...{ target, method, options, wish: plainWish(this.#identity(options)), tried: new Set() },
+      ...{ target, method, options, wish: plainWish(), tried: new Set() },
       open: (endpoint, each) => endpoint.channel.serverStream(method, request, each),
       delivers: () => true,
       tells: 'nothing',
@@ -138,7 +163,7 @@ export class BalancedClient implements AsyncDisposable {
   ): Promise<Message> {
     const tried = new Set<string>();
     const sent = Promise.withResolvers<void>();
-    const wish = plainWish(this.#identity(options));
+    const wish = plainWish();
     const once = async (signal: AbortSignal | undefined) => {
       const call: CallSpec = {
         ...{ target, method, wish, tried, delivers: () => true, tells: 'duration' },
@@ -167,6 +192,30 @@ export class BalancedClient implements AsyncDisposable {
     }
   }
 
+  /**
+   * A unary method on every replica of the target that answers now, such as to have all of them load an adapter.
+   * @returns how each call ended, at least one
+   * @throws LandfallError as generate, when no replica answers in time
+   */
+  async everywhere(
+    target: BalancingTarget,
+    method: DescMethod,
+    request: Message,
+    options: CallOptions = {},
+  ): Promise<PromiseSettledResult<Message>[]> {
+    this.#require(target, method, options);
+    const held = this.#take(target, options);
+    try {
+      const { signal } = options;
+      const endpoints = await held.set.all(Date.now() + (this.#options.waitMs ?? WAIT_MS), signal);
+      return await Promise.allSettled(
+        endpoints.map(({ channel }) => channel.unary(method, request, options)),
+      );
+    } finally {
+      this.#giveBack(held);
+    }
+  }
+
   /** Closes all streams and connections; running calls fail. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#outcomes.flush();
@@ -180,6 +229,7 @@ export class BalancedClient implements AsyncDisposable {
   }
 
   async *#balanced(call: CallSpec): AsyncGenerator<Message> {
+    this.#require(call.target, call.method, call.options);
     const held = this.#take(call.target, call.options);
     const { logger, waitMs = WAIT_MS } = this.#options;
     const ended: CallEnd = (deployment, model, failed) => {
@@ -191,6 +241,18 @@ export class BalancedClient implements AsyncDisposable {
     } finally {
       this.#giveBack(held);
     }
+  }
+
+  /**
+   * A prompt or a profile may have led here, whose request named no deployment: what nobody has checked on the way is
+   * checked where a replica is asked. Replicas check the models that their requests name.
+   * @throws LandfallError NOT_FOUND for a deployment that the caller may not know of, PERMISSION_DENIED
+   */
+  #require(target: BalancingTarget, method: DescMethod, options: CallOptions): void {
+    const caller = this.#identity(options);
+    if ('model' in target || !hasRules(caller)) return;
+    const resource = `deployments/${target.deployment}`;
+    requireResource(caller, { resource, needed: neededOn(ruleOf(method), resource) });
   }
 
   /** In whose name the call is made. */

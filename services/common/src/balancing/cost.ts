@@ -23,6 +23,13 @@ export const BYTES_PER_TOKEN = 4;
 /** For calls whose work is not known. */
 export const UNKNOWN_ASK: Ask = { promptTokens: 64, outputTokens: 64, prefixKeys: [] };
 
+/** What is known of a request by the keys of its prompt's beginnings alone, the shortest first. */
+export function askOfKeys(prefixKeys: readonly bigint[]): Ask {
+  const bytes = PREFIX_BYTES[prefixKeys.length - 1] ?? 0;
+  const promptTokens = Math.max(UNKNOWN_ASK.promptTokens, bytes / BYTES_PER_TOKEN);
+  return { ...UNKNOWN_ASK, promptTokens, prefixKeys };
+}
+
 /** Prompt tokens that a replica computes in the time of one decode step (measured: 834 a second, 48 ms a step). */
 const PROMPT_TOKENS_PER_STEP = 40;
 /** A full batch's step takes so much longer than that of a single row (measured: 55 ms against 34 ms). */

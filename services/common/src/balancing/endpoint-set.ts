@@ -91,6 +91,39 @@ export class EndpointSet {
     }
   }
 
+  /** All endpoints of the target's own model that take requests; waits for one as acquire does. */
+  async all(untilMs: number, signal?: AbortSignal): Promise<BalancedEndpoint[]> {
+    for (;;) {
+      if (signal?.aborted) throw abortError(signal);
+      if (this.#refusal) throw this.#refusal;
+      const endpoints = this.#stable.members.map(({ endpoint }) => endpoint);
+      const taking = endpoints.filter(({ tally }) => tally.takesRequests);
+      if (taking.length > 0) return taking;
+      const nowMs = Date.now();
+      if (nowMs >= untilMs) throw this.#none();
+      await this.#change(untilMs - nowMs, signal);
+    }
+  }
+
+  /** The model that a call of this place would get; undefined while nothing is known of the target. */
+  model(wish: Pick<Wish, 'place'>): string | undefined {
+    if (!this.#heard || this.#refusal) return undefined;
+    return this.#canary && wish.place < this.#canary.share ? this.#canary.variant.model : this.#stable.model;
+  }
+
+  /** The same when it is known. @throws LandfallError as acquire */
+  async known(wish: Pick<Wish, 'place'>, untilMs: number, signal?: AbortSignal): Promise<string> {
+    for (;;) {
+      if (signal?.aborted) throw abortError(signal);
+      if (this.#refusal) throw this.#refusal;
+      const known = this.model(wish);
+      if (known !== undefined) return known;
+      const leftMs = untilMs - Date.now();
+      if (leftMs <= 0) throw this.#none();
+      await this.#change(leftMs, signal);
+    }
+  }
+
   /** Whether a canary gets a share of the calls, so that outcomes are of use. */
   get hasCanary(): boolean {
     return this.#canary !== undefined;

@@ -1,8 +1,6 @@
-import { create } from '@bufbuild/protobuf';
-import { LoadSchema } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ASSUMED_REQUEST_TOKENS, lessLoadedOfTwo, pendingTokens } from './pick.ts';
+import { lessLoadedOfTwo } from './pick.ts';
 
 const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 
@@ -46,10 +44,4 @@ test('each pair of candidates is drawn equally often', () => {
     }
   }
   expect([...counts.values()]).toEqual(Array(6).fill((steps * steps) / 6));
-});
-
-test('load is the tokens of running and waiting requests, and an assumption for those just sent', () => {
-  const load = create(LoadSchema, { runningTokens: 100n, queuedTokens: 50n });
-  expect(pendingTokens(load, 2)).toBe(150 + 2 * ASSUMED_REQUEST_TOKENS);
-  expect(pendingTokens(undefined, 0)).toBe(0);
 });

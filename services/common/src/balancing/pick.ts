@@ -1,17 +1,3 @@
-import type { Load } from '@landfall/proto/landfall/text/v1/generation_pb.js';
-
-/** Tokens that a request stands for until its replica's own report counts it. */
-export const ASSUMED_REQUEST_TOKENS = 256;
-
-/**
- * What a replica has before it, in tokens: those of its running and waiting requests, and an assumption for requests
- * that were sent to it since and are in no report yet.
- */
-export function pendingTokens(load: Load | undefined, unreported: number): number {
-  const reported = load ? Number(load.runningTokens + load.queuedTokens) : 0;
-  return reported + unreported * ASSUMED_REQUEST_TOKENS;
-}
-
 /**
  * The less costly of two candidates that are drawn at random without repetition (Mitzenmacher, "The power of two
  * choices in randomized load balancing", 2001): near the best choice, and many callers with the same stale figures

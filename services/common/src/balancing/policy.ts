@@ -1,7 +1,7 @@
+import { chooseReplica, SCAN_UP_TO } from './choice.ts';
 import type { Ask } from './cost.ts';
 import { findOutlier, isSlower } from './outliers.ts';
 import { UsualWaits } from './pace.ts';
-import { leastLoaded, lessLoadedOfTwo } from './pick.ts';
 import { type EndpointTally, LONGEST_OUTLIER_EJECTION_MS, type Passage } from './tally.ts';
 
 /** A replica that may answer, and whether it has what the request's model needs. */
@@ -10,10 +10,6 @@ export interface Candidate {
   readonly adapterLoaded: boolean;
 }
 
-/** Up to this many, all are looked at: measured with several callers and stale figures (`npm run bench -- balance`). */
-export const SCAN_UP_TO = 8;
-/** What a request waits for an adapter that its replica has yet to fetch and load, as a rule. */
-const ADAPTER_LOAD_MS = 2000;
 const CHECK_MS = 1000;
 /** One that has own requests and says nothing this long is passed by while others speak. */
 const SILENT_MS = 1000;
@@ -56,18 +52,12 @@ export class BalancingPolicy {
   }
 
   #best<T extends Candidate>(from: readonly T[], ask: Ask): T | undefined {
-    // Any replica of the base can answer for an adapter, but one that has to load it first answers later.
-    const cost = ({ tally, adapterLoaded }: T) => tally.cost(ask) + (adapterLoaded ? 0 : ADAPTER_LOAD_MS);
-    if (from.length <= this.#scanUpTo) return leastLoaded(from, cost, this.#random);
-    // Few have the adapter, or the prompt's beginning, where there are many: two of all would seldom meet one.
-    const loaded = from.filter(({ adapterLoaded }) => adapterLoaded);
-    const cached = from.filter(({ tally }) => tally.caches(ask));
-    const best = [from, loaded, cached].map((some) => lessLoadedOfTwo(some, cost, this.#random));
-    return leastLoaded(
-      best.filter((each) => each !== undefined),
-      cost,
-      this.#random,
-    );
+    const traits = {
+      cost: ({ tally }: T) => tally.cost(ask),
+      holds: ({ adapterLoaded }: T) => adapterLoaded,
+      caches: ({ tally }: T) => tally.caches(ask),
+    };
+    return chooseReplica(from, traits, this.#random, this.#scanUpTo);
   }
 
   /** One that should be tried, since nothing else would show that it is well again; only with short requests. */

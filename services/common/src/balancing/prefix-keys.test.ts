@@ -90,8 +90,13 @@ test('a sketch keeps what was used last, the newest first', () => {
   sketch.add([3n, 4n]);
   sketch.add([1n]);
   expect(sketch.keys).toEqual([1n, 4n, 3n, 2n]);
+  const { version } = sketch;
+  sketch.add([4n, 3n]);
+  sketch.add([1n]);
+  expect(sketch.version).toBe(version);
   sketch.add([5n, 6n]);
-  expect(sketch.keys).toEqual([6n, 5n, 1n, 4n]);
+  expect(sketch.version).not.toBe(version);
+  expect(sketch.keys).toEqual([6n, 5n, 1n, 3n]);
   sketch.add(Array.from({ length: 100 }, (_, i) => BigInt(i)));
   expect(sketch.keys).toEqual([99n, 98n, 97n, 96n]);
   expect(longestMatch([7n, 98n, 97n], sketch.keys)).toBe(2);

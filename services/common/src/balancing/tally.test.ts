@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { EndpointSchema, EndpointState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
+import { LoadSchema } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import { expect, test } from 'vitest';
 import { EndpointTally } from './tally.ts';
 
@@ -102,4 +103,18 @@ test('it is saturated when one more request would wait behind others, or was jus
   const refusing = tallyOf({});
   refusing.refused(700, 0);
   expect([refusing.isSaturated(600), refusing.isSaturated(800)]).toEqual([true, false]);
+});
+
+test('a message with numbers alone, or none, leaves what is cached there as it was told, by whatever stream', () => {
+  const tally = tallyOf({});
+  const [one, other] = [tally.begin(0), tally.begin(0)];
+  const load = (more: object) => create(LoadSchema, { base: 'b', maxBatch: 16, ...more });
+  one.reported(load({ running: 1, cachedPrefixes: [7n] }), 1);
+  one.reported(create(LoadSchema, { running: 5, numbersOnly: true }), 2);
+  expect(tally.load).toMatchObject({ running: 5, base: 'b', cachedPrefixes: [7n] });
+  other.reported(load({ running: 2, cachedPrefixes: [8n] }), 3);
+  expect(tally.load).toMatchObject({ running: 2, cachedPrefixes: [8n] });
+  // Its numbers are as it told last; of what is cached the other one knows more.
+  one.reported(undefined, 4);
+  expect(tally.load).toMatchObject({ running: 5, cachedPrefixes: [8n], numbersOnly: false });
 });

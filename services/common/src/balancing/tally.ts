@@ -20,7 +20,10 @@ export type ReplicaView = Pick<Endpoint, 'state' | 'load' | 'weight'>;
 
 /** One request on its way to an endpoint. */
 export interface Passage {
-  /** The endpoint has answered something: from here on its own reports count the request. */
+  /**
+   * The endpoint has answered something: from here on its own reports count the request.
+   * @param load what the message tells of it; undefined where that is as its messages before told
+   */
   reported(load: Load | undefined, nowMs: number): void;
   /** Its caller reads on later, or again: what is silent meanwhile is not the endpoint. */
   pause(): void;
@@ -140,6 +143,7 @@ export class EndpointTally {
     const probes = this.onProbation;
     if (probes) this.#probes++;
     let [ended, listens] = [false, false];
+    let told: Load | undefined;
     const listen = (atMs: number) => {
       if (ended || listens) return;
       listens = true;
@@ -155,7 +159,8 @@ export class EndpointTally {
       reported: (load, atMs) => {
         this.#waiting.delete(waiting);
         this.#heardMs = atMs;
-        if (load) this.#take(load, atMs);
+        told = load ?? (told && { ...told, numbersOnly: true });
+        if (told) this.#take(told, atMs);
       },
       pause,
       resume: listen,
@@ -174,7 +179,8 @@ export class EndpointTally {
   }
 
   #take(load: Load, atMs: number): void {
-    this.#load = load;
+    const { adapters, base, cachedPrefixes } = this.#load ?? load;
+    this.#load = load.numbersOnly ? { ...load, adapters, base, cachedPrefixes, numbersOnly: false } : load;
     this.#loadMs = atMs;
   }
 

@@ -43,7 +43,7 @@ const overflowTo = (endpoint: TestReplica, allowPersonalData = false) => ({
   overflow: { model: REMOTE, endpoints: [endpointOf(endpoint)], allowPersonalData },
 });
 
-test('a canary gets its share of the subjects, each always the same side, and outcomes are told in batches', async () => {
+test('a canary gets its share of one caller’s conversations, each always the same side, and outcomes are told in batches', async () => {
   const balancer = await new TestBalancer().start();
   const [stable, canary] = [await replica('stable'), await replica('canary')];
   canary.answer = async function* () {
@@ -52,14 +52,16 @@ test('a canary gets its share of the subjects, each always the same side, and ou
   };
   balancer.tell([[stable]], canaryOf(canary, 30));
   const client = balancedClient(balancer);
-  const subjects = 200;
-  const sides = new Map<string, number>();
-  for (let round = 0; round < 2; round++) {
-    for (let i = 0; i < subjects; i++) {
+  const conversations = 200;
+  const sides = new Map<number, number>();
+  const caller = { ...identity, subject: 'key:1' };
+  for (let turn = 0; turn < 2; turn++) {
+    for (let i = 0; i < conversations; i++) {
       const before = canary.asked.length;
-      const caller = { ...identity, subject: `key:${i}` };
-      await text(client, { prompt: 'x' }, { identity: caller }).catch(() => {});
-      sides.set(caller.subject, (sides.get(caller.subject) ?? 0) + canary.asked.length - before);
+      const said = [`conversation ${i}`, 'an answer', 'another turn'].slice(0, 1 + 2 * turn);
+      const messages = said.map((content, at) => ({ role: at % 2 === 0 ? 'user' : 'assistant', content }));
+      await text(client, { messages }, { identity: caller }).catch(() => {});
+      sides.set(i, (sides.get(i) ?? 0) + canary.asked.length - before);
     }
   }
   expect([...sides.values()].every((count) => count === 0 || count === 2)).toBe(true);

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
-import { GenerateRequestSchema } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import {
+  type GenerateRequest,
+  GenerateRequestSchema,
+} from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { expect, test } from 'vitest';
 import { generationWish, textsOf } from './wish.ts';
 
@@ -28,6 +31,21 @@ test('a text that may not leave keeps the whole request, and without a rule none
   expect(generationWish(request, identity, undefined).mayLeave()).toBe(false);
 });
 
+test('an image leaves with no text, counts as many tokens, and its keys are its own', () => {
+  const showing = (image: Uint8Array, content = 'x') =>
+    create(GenerateRequestSchema, { messages: [{ role: 'user', content, images: [image] }] });
+  const [one, other] = [randomBytes(300), randomBytes(300)];
+  const wish = generationWish(showing(one), identity, () => true);
+  expect(wish.mayLeave()).toBe(false);
+  const asked = wish.ask('models:/a/1.0.0');
+  expect(asked.promptTokens).toBeGreaterThan(500);
+  expect(asked.prefixKeys).toHaveLength(2);
+  const keys = (request: GenerateRequest) =>
+    generationWish(request, identity, undefined).ask('models:/a/1.0.0').prefixKeys;
+  expect(keys(showing(one, 'another question'))).toEqual(asked.prefixKeys);
+  expect(keys(showing(other))[0]).not.toBe(asked.prefixKeys[0]);
+});
+
 test('what a generation asks for is known from its text and options, and its keys from the model that answers', () => {
   const request = create(GenerateRequestSchema, {
     prompt: 'x'.repeat(4000),
@@ -38,4 +56,39 @@ test('what a generation asks for is known from its text and options, and its key
   expect(one).toMatchObject({ promptTokens: 1000, outputTokens: 300 });
   expect(one.prefixKeys.length).toBe(2);
   expect(one.prefixKeys).not.toEqual(two.prefixKeys);
+});
+
+const chat = (...contents: string[]) =>
+  create(GenerateRequestSchema, {
+    messages: [
+      { role: 'system', content: 'you are brief' },
+      ...contents.map((content, i) => ({ role: i % 2 === 0 ? 'user' : 'assistant', content })),
+    ],
+  });
+const placeOf = (request: GenerateRequest, subject = 'key:1') =>
+  generationWish(request, { ...identity, subject }, undefined).place;
+
+test('all turns of a conversation have one place, and so has a prompt that is asked again', () => {
+  const first = placeOf(chat('a'));
+  expect(placeOf(chat('a', 'b', 'c'))).toBe(first);
+  expect(placeOf(chat('a', 'other answer', 'c', 'd', 'e'))).toBe(first);
+  const prompt = create(GenerateRequestSchema, { prompt: 'a' });
+  expect(placeOf(prompt)).toBe(placeOf(create(GenerateRequestSchema, { prompt: 'a' })));
+});
+
+test('what else differs has other places: conversations of one key, and one text of many keys', () => {
+  const keys = Array.from({ length: 1000 }, (_, i) => `${i}`);
+  const places = [
+    keys.map((key) => placeOf(chat(key))),
+    keys.map((key) => placeOf(create(GenerateRequestSchema, { prompt: key }))),
+    keys.map((key) => placeOf(chat('a'), `key:${key}`)),
+    keys.map(() => placeOf(chat('a'), 'service:prompt')),
+  ];
+  // A tenth of 1,000 each; six standard deviations are 57.
+  for (const each of places) {
+    for (let from = 0; from < 10; from++) {
+      const count = each.filter((place) => Math.floor(place * 10) === from).length;
+      expect(Math.abs(count - 100)).toBeLessThan(57);
+    }
+  }
 });

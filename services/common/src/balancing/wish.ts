@@ -9,12 +9,14 @@ import { prefixKeys } from './prefix-keys.ts';
 export interface Wish {
   /** What it asks of a replica that answers with this model. */
   ask(model: string): Ask;
-  /** Its place among all callers in [0, 1): those below a canary's share go there. */
+  /** Its place among all calls in [0, 1), the same for all of a conversation: those below a canary's share go there. */
   readonly place: number;
-  /** Whether its text may be given to a replica outside. */
+  /** Whether it may be given to a replica outside: its texts, and no image, since nobody knows who is in it. */
   mayLeave(): boolean;
 }
 
+/** What an image is taken for: the patches of CLIP's large tower at 336 pixels. */
+const IMAGE_TOKENS = 576;
 /** New tokens where a request names no number. */
 const DEFAULT_OUTPUT_TOKENS = 256;
 
@@ -29,12 +31,14 @@ export function generationWish(
     (sum, { content }) => sum + Buffer.byteLength(content),
     Buffer.byteLength(prompt),
   );
+  const images = messages.reduce((sum, message) => sum + message.images.length, 0);
   const size = {
-    promptTokens: Math.ceil(bytes / BYTES_PER_TOKEN),
+    promptTokens: Math.ceil(bytes / BYTES_PER_TOKEN) + images * IMAGE_TOKENS,
     outputTokens: (sampling?.maxTokens ?? DEFAULT_OUTPUT_TOKENS) * (sampling?.n ?? 1),
   };
   const { tenant } = identity;
   const asks = new Map<string, Ask>();
+  let place: number | undefined;
   let leaves: boolean | undefined;
   return {
     ask(model) {
@@ -44,23 +48,36 @@ export function generationWish(
       asks.set(model, ask);
       return ask;
     },
-    place: placeOf(identity),
+    get place() {
+      place ??= placeOf(identity, request);
+      return place;
+    },
     mayLeave: () => {
-      leaves ??= mayLeave !== undefined && textsOf(request).every(mayLeave);
+      leaves ??=
+        mayLeave !== undefined &&
+        messages.every(({ images }) => images.length === 0) &&
+        textsOf(request).every(mayLeave);
       return leaves;
     },
   };
 }
 
 /** Of any other call: nothing is known of its work, and it never leaves. */
-export function plainWish(identity: Identity): Wish {
-  return { ask: () => UNKNOWN_ASK, place: placeOf(identity), mayLeave: () => false };
+export function plainWish(): Wish {
+  return { ask: () => UNKNOWN_ASK, place: Math.random(), mayLeave: () => false };
 }
 
-/** One subject always gets the same answers; a service's own calls belong to nobody. */
-function placeOf({ subject, tenant }: Identity): number {
+/**
+ * A conversation stays with the model that began it, and so does a prompt that is asked again; what else a subject asks
+ * is spread, so that a single key's calls are a fair sample. A conversation is told by its caller and by what stands
+ * before its first answer, which every later turn repeats. A service's own calls belong to nobody.
+ */
+function placeOf({ subject, tenant }: Identity, { messages, prompt }: GenerateRequest): number {
   if (subject === '' || subject.startsWith('service:')) return Math.random();
-  return shareOf(`${tenant}\n${subject}`);
+  const answer = messages.findIndex(({ role }) => role === 'assistant');
+  const beginning = answer < 0 ? messages : messages.slice(0, answer);
+  const texts = beginning.map(({ role, content }) => [role, content]);
+  return shareOf(JSON.stringify([tenant, subject, texts, prompt]));
 }
 
 /** Every text of a message that its caller has written, in whatever field, however deep, unknown ones too. */

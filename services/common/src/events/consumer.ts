@@ -31,7 +31,10 @@ export interface ConsumerOptions<S extends DescMessage> {
   subject: string;
   schema: S;
   /** Effects go through `em`, so that they and the mark of the message are one transaction. */
-  handle: (event: MessageShape<S>, meta: { id: string; em: EntityManager | undefined }) => Promise<void>;
+  handle: (
+    event: MessageShape<S>,
+    meta: { id: string; subject: string; em: EntityManager | undefined },
+  ) => Promise<void>;
 }
 
 const tracer = trace.getTracer('landfall.events');
@@ -122,13 +125,14 @@ export class EventConsumer<S extends DescMessage> implements AsyncDisposable {
   }
 
   async #effect(message: JsMsg, id: string): Promise<void> {
-    const { database, schema, handle, durable, subject } = this.#options;
+    const { database, schema, handle, durable } = this.#options;
+    const { subject } = message;
     const event = fromJsonString(schema, message.string(), { ignoreUnknownFields: true });
-    if (!database) return handle(event, { id, em: undefined });
-    const consumer = durable ?? subject;
+    if (!database) return handle(event, { id, subject, em: undefined });
+    const consumer = durable ?? this.#options.subject;
     await database.transaction(async (em) => {
       if (await em.findOne(ProcessedMessageSchema, { consumer, messageId: id })) return;
-      await handle(event, { id, em });
+      await handle(event, { id, subject, em });
       const processedMs = Date.now();
       await em.insert(ProcessedMessageSchema, { consumer, messageId: id, processedMs });
       if (message.seq % 256 === 0) {

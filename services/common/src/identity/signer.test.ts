@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { SignJWT } from 'jose';
 import { afterEach, expect, test, vi } from 'vitest';
-import { roleReaches } from './identity.ts';
+import { type Identity, roleReaches } from './identity.ts';
 import { IdentitySigner } from './signer.ts';
 
 const key = randomBytes(32);
@@ -33,7 +33,26 @@ test('identities that differ have tokens that differ, whatever their names hold'
   for (const [tenant, subject] of pairs) {
     const identity = { tenant, subject, role: Role.VIEWER };
     expect(await signer.verify(await signer.mint(identity))).toEqual(identity);
+    const member = { ...identity, groups: ['a', 'b c'] };
+    expect(await signer.verify(await signer.mint(member))).toEqual(member);
   }
+});
+
+test('a token carries levels, roles, methods, rights and scopes', async () => {
+  const signer = new IdentitySigner(key);
+  const full: Identity = {
+    ...{ ...someone, role: Role.UNSPECIFIED, groups: ['doctors'], roles: ['auditor', 'ml-engineer'] },
+    ...{ keyId: 'k', levels: { registry: Role.EDITOR }, methods: ['a.B/C'], scopes: ['deployments/qa'] },
+    rights: [
+      { resource: 'models/qa', level: Role.EDITOR, restricted: false },
+      { resource: 'models/x', level: Role.UNSPECIFIED, restricted: true },
+    ],
+  };
+  const token = await signer.mint(full);
+  expect(await new IdentitySigner(key).verify(token)).toEqual(full);
+  expect(signer.mint(full)).toBe(token);
+  expect(signer.mint(structuredClone(full))).toBe(token);
+  expect(await signer.mint({ ...full, scopes: [] })).not.toBe(token);
 });
 
 test('a token ends, in the cache too, and is renewed before it does', async () => {
@@ -65,7 +84,14 @@ test('claims that are missing or of another type are refused', async () => {
     await sign({ tenant: 'acme' }),
     await sign({ tenant: 'acme', role: 'ADMIN' }),
     await sign({ tenant: 'acme', role: 99 }),
+    await sign({ tenant: 'acme', role: Role.ADMIN, groups: 'doctors' }),
+    await sign({ tenant: 'acme', role: Role.ADMIN, groups: [1] }),
     await sign({ tenant: ['acme'], role: Role.ADMIN }),
+    await sign({ tenant: 'acme', role: Role.ADMIN, levels: { registry: 99 } }),
+    await sign({ tenant: 'acme', role: Role.ADMIN, levels: [] }),
+    await sign({ tenant: 'acme', role: Role.ADMIN, rights: [['models/x', 99, 0]] }),
+    await sign({ tenant: 'acme', role: Role.ADMIN, rights: 'all' }),
+    await sign({ tenant: 'acme', role: Role.ADMIN, scopes: [1] }),
     await sign({ tenant: 'acme', role: Role.ADMIN }, (jwt) => jwt.setIssuer('somebody')),
     await sign({ tenant: 'acme', role: Role.ADMIN }, (jwt) => jwt.setExpirationTime('-1s')),
     `${await sign({ tenant: 'acme', role: Role.ADMIN })}x`,

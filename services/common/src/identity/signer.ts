@@ -1,7 +1,7 @@
-import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { unauthenticated } from '../errors/errors.ts';
+import { claimsOf, identityOf } from './claims.ts';
 import type { Identity } from './identity.ts';
 
 /** Metadata key that carries a signed identity from hop to hop. */
@@ -19,6 +19,9 @@ interface Minted {
   expiresMs: number;
 }
 
+const holds = (minted: Minted | undefined): minted is Minted =>
+  minted !== undefined && minted.expiresMs - Date.now() > MARGIN_MS;
+
 /**
  * Signs and verifies identities with the mesh's key (JWT, HS256 and nothing else). Both directions are cached, so
  * a call costs a look-up and not a signature.
@@ -26,6 +29,8 @@ interface Minted {
 export class IdentitySigner {
   readonly #key: Uint8Array;
   readonly #minted = new LRUCache<string, Minted>({ max: 10_000 });
+  /** By the very object: callers hand the same one over again, and one of many rights is long to compare. */
+  readonly #mintedFor = new WeakMap<Identity, Minted>();
   readonly #signing = new Map<string, Promise<string>>();
   readonly #verified = new LRUCache<string, { identity: Identity; expiresMs: number }>({ max: 10_000 });
 
@@ -37,26 +42,31 @@ export class IdentitySigner {
 
   /** A token for an identity, valid for a few minutes. */
   mint(identity: Identity): string | Promise<string> {
-    // The length keeps a tenant and a subject apart, whatever they hold.
-    const cacheKey = `${identity.role} ${identity.tenant.length} ${identity.tenant} ${identity.subject}`;
+    const same = this.#mintedFor.get(identity);
+    if (holds(same)) return same.token;
+    const claims = claimsOf(identity);
+    const cacheKey = JSON.stringify([identity.subject, claims]);
     const known = this.#minted.get(cacheKey);
-    if (known && known.expiresMs - Date.now() > MARGIN_MS) return known.token;
+    if (holds(known)) {
+      this.#mintedFor.set(identity, known);
+      return known.token;
+    }
     // Of many calls at once that need a new token one signs.
     let signing = this.#signing.get(cacheKey);
     if (!signing) {
-      signing = this.#sign(identity, cacheKey).finally(() => this.#signing.delete(cacheKey));
+      signing = this.#sign(identity.subject, claims, cacheKey).finally(() => this.#signing.delete(cacheKey));
       this.#signing.set(cacheKey, signing);
     }
     return signing;
   }
 
-  async #sign(identity: Identity, cacheKey: string): Promise<string> {
+  async #sign(subject: string, claims: object, cacheKey: string): Promise<string> {
     const expiresMs = Date.now() + LIFETIME_MS;
-    const token = await new SignJWT({ tenant: identity.tenant, role: identity.role })
+    const token = await new SignJWT({ ...claims })
       .setProtectedHeader({ alg: ALGORITHM })
       .setIssuer(ISSUER)
       .setAudience(AUDIENCE)
-      .setSubject(identity.subject)
+      .setSubject(subject)
       .setExpirationTime(Math.floor(expiresMs / 1000))
       .sign(this.#key);
     this.#minted.set(cacheKey, { token, expiresMs });
@@ -84,15 +94,8 @@ export class IdentitySigner {
         audience: AUDIENCE,
         requiredClaims: ['sub', 'exp'],
       });
-      const { sub, tenant, role, exp } = payload as {
-        sub: string;
-        tenant: unknown;
-        role: unknown;
-        exp: number;
-      };
-      if (typeof tenant !== 'string' || typeof role !== 'number' || !(role in Role))
-        throw new Error('claims');
-      const identity: Identity = { subject: sub, tenant, role };
+      const { sub, exp, ...claims } = payload as { sub: string; exp: number };
+      const identity = identityOf(sub, claims);
       this.#verified.set(token, { identity, expiresMs: exp * 1000 });
       return identity;
     } catch (cause) {

@@ -1,6 +1,7 @@
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
-import { permissionDenied, unauthenticated } from '../errors/errors.ts';
-import { type Identity, roleReaches } from '../identity/identity.ts';
+import { unauthenticated } from '../errors/errors.ts';
+import { requireMethod, requireResources } from '../identity/check.ts';
+import type { Identity } from '../identity/identity.ts';
 import { IDENTITY_KEY, type IdentitySigner } from '../identity/signer.ts';
 import type { CallScope } from './call-scope.ts';
 import type { Malformed } from './definition.ts';
@@ -10,7 +11,7 @@ import { checkRequest } from './validation.ts';
 const ANONYMOUS: Identity = { subject: 'anonymous', tenant: '', role: Role.UNSPECIFIED };
 
 /**
- * Lets a call in, or throws: identity, role, rules, in this order. Asynchronous only for a token not seen before.
+ * Lets a call in, or throws: identity, role, rules, resources, in this order. Asynchronous only for a token not seen before.
  * @returns the request, known to be sound (a stream is checked message by message as it is read)
  * @throws LandfallError UNAUTHENTICATED, PERMISSION_DENIED or INVALID_ARGUMENT
  */
@@ -33,11 +34,10 @@ export function admit(
 }
 
 function enter(scope: CallScope, identity: Identity, request: Requests | Malformed): Requests {
-  const { route } = scope;
-  if (!roleReaches(identity.role, route.role)) {
-    throw permissionDenied(`${route.name} needs the role ${Role[route.role]?.toLowerCase()}`);
-  }
-  scope.identity = identity;
+  const { method } = scope.route;
+  scope.identity = requireMethod(identity, method);
   if (Symbol.asyncIterator in request) return request;
-  return checkRequest(route.method.input, request);
+  const sound = checkRequest(method.input, request);
+  requireResources(scope.identity, method, sound);
+  return sound;
 }

@@ -15,7 +15,10 @@ export async function checkHealth(
   name: string,
   options: { tls?: TlsConfig | undefined; timeoutMs?: number; signal?: AbortSignal } = {},
 ): Promise<boolean> {
-  const client = new grpc.Client(address, channelCredentials(options.tls));
+  // A connection of its own: one that is shared is not tried again for seconds after the server was not there yet.
+  const client = new grpc.Client(address, channelCredentials(options.tls), {
+    'grpc.use_local_subchannel_pool': 1,
+  });
   try {
     return await new Promise<boolean>((resolve) => {
       const call = client.makeUnaryRequest(

@@ -1,6 +1,7 @@
 import type { Message } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import { LandfallError } from '../errors/errors.ts';
+import { requireNamed, requireResources } from '../identity/check.ts';
 import type { CallScope } from './call-scope.ts';
 import type { Malformed } from './definition.ts';
 import { checkRequest } from './validation.ts';
@@ -21,6 +22,7 @@ export async function* checkedRequests(
       }),
     );
   const requests = call[Symbol.asyncIterator]();
+  let isFirst = true;
   for (;;) {
     const timer = setTimeout(late, idleMs);
     let next: IteratorResult<Message | Malformed>;
@@ -39,6 +41,9 @@ export async function* checkedRequests(
     }
     if (scope.stopped) throw scope.stopped;
     if (next.done) return;
-    yield checkRequest(scope.route.method.input, next.value);
+    const request = checkRequest(scope.route.method.input, next.value);
+    (isFirst ? requireResources : requireNamed)(scope.identity, scope.route.method, request);
+    isFirst = false;
+    yield request;
   }
 }

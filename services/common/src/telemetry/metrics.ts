@@ -5,6 +5,7 @@ import {
   type MeterProvider,
   type MetricOptions,
   metrics,
+  type ObservableResult,
 } from '@opentelemetry/api';
 
 /**
@@ -45,8 +46,40 @@ function histogram(name: string, unit: string, description: string, boundaries: 
   return made;
 }
 
+let bound: readonly MeterProvider[] = [];
+
+/** A figure and what it is filed under. */
+export type Observation = readonly [value: number, attributes: Attributes];
+
+/**
+ * A figure that is looked at when it is read. For services whose telemetry has started.
+ * @param kind a counter only grows
+ * @returns ends it
+ */
+export function observe(
+  kind: 'counter' | 'gauge',
+  name: string,
+  options: MetricOptions,
+  look: () => Iterable<Observation>,
+): () => void {
+  const observed = (result: ObservableResult) => {
+    for (const [value, attributes] of look()) result.observe(value, attributes);
+  };
+  const instruments = bound.map((provider) => {
+    const meter = provider.getMeter('landfall');
+    return kind === 'counter'
+      ? meter.createObservableCounter(name, options)
+      : meter.createObservableGauge(name, options);
+  });
+  for (const instrument of instruments) instrument.addCallback(observed);
+  return () => {
+    for (const instrument of instruments) instrument.removeCallback(observed);
+  };
+}
+
 /** Hands all figures from now on to these providers. */
 export function bindMetrics(providers: readonly MeterProvider[]): void {
+  bound = providers;
   for (const each of histograms) each.bind(providers);
 }
 

@@ -9,11 +9,13 @@ import { SMALL } from '../../test/random-model.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { readSafetensorsHeader, writeSafetensors } from '../checkpoint/safetensors.ts';
 import { readModelConfig } from '../models/config.ts';
+import { contrastiveLoss, productWith, scaleByExp, softCrossEntropy } from '../training/contrastive-loss.ts';
 import { keepMask } from '../training/dropout.ts';
 import { FrozenWeights, int8Linear, nf4Linear } from '../training/frozen-linear.ts';
 import { loraAdapter, loraNames } from '../training/lora.ts';
 import { packedAttention } from '../training/packed-attention.ts';
 import { packSequences } from '../training/packing.ts';
+import { pairTargets } from '../training/pair-targets.ts';
 import { prefixEncoder, prefixShapes } from '../training/prefix.ts';
 import { chunkBounds, frozenHeadLoss } from './head-loss.ts';
 import * as ops from './ops.ts';
@@ -89,12 +91,62 @@ const CASES: Record<string, (n: number, k: number, m: number) => GradientCase> =
     ints: { rows: [n + 2, 0, n] },
     build: (tape, [x], ints) => ops.selectRows(tape, x!, ints.rows!),
   }),
+  replaceRows: (n, k) => ({
+    shapes: [
+      [n + 3, k],
+      [3, k],
+    ],
+    ints: { rows: [n + 2, 0, n] },
+    build: (tape, [x, other], ints) => ops.replaceRows(tape, x!, other!, ints.rows!),
+  }),
   rmsNorm: (n, k) => ({ shapes: [[n, k], [k]], build: (tape, [x, w]) => ops.rmsNorm(tape, x!, w!, 0.1) }),
   'rmsNorm over heads': (n, k, m) => ({
     shapes: [[n, m, k], [k]],
     build: (tape, [x, w]) => ops.rmsNorm(tape, x!, w!, 0.1),
   }),
   swiglu: (n, k) => ({ shapes: pair([n, k]), build: (tape, [gate, up]) => ops.swiglu(tape, gate!, up!) }),
+  layerNorm: (n, k) => ({
+    shapes: [[n, k + 1], [k + 1], [k + 1]],
+    build: (tape, [x, w, b]) => ops.layerNorm(tape, x!, w!, b!, 0.1),
+  }),
+  quickGelu: (n, k) => ({ shapes: [[n, k]], build: (tape, [x]) => ops.quickGelu(tape, x!) }),
+  gelu: (n, k) => ({ shapes: [[n, k]], build: (tape, [x]) => ops.gelu(tape, x!) }),
+  unit: (n, k) => ({ shapes: [[n, k + 1]], build: (tape, [x]) => ops.unit(tape, x!) }),
+  scaleByExp: (n, k) => ({ shapes: [[n, k], []], build: (tape, [x, s]) => scaleByExp(tape, x!, s!) }),
+  softCrossEntropy: (n, k) => {
+    const targets = normal(n * k).map(Math.abs);
+    for (let row = 0; row < n; row++) {
+      const own = targets.subarray(row * k, (row + 1) * k);
+      const sum = own.reduce((a, b) => a + b);
+      for (let i = 0; i < k; i++) own[i]! /= sum;
+    }
+    return {
+      shapes: [[n, k]],
+      build: (tape, [x]) => softCrossEntropy(tape, x!, tape.graph.weight('targets', [n, k], targets)),
+    };
+  },
+  contrastiveLoss: (n, k) => ({
+    shapes: [[n + 1, k], [n + 1, k], []],
+    build: (tape, [images, texts, scale]) => {
+      // Three texts, two of one class: right answers, wrong ones, and some that are neither.
+      const keys = Array.from({ length: n + 1 }, (_, i) => ({
+        text: `${i % 3}`,
+        image: `${i}`,
+        label: `${i % 3 && 1}`,
+      }));
+      const { targets, mask } = pairTargets(keys, -1e4);
+      const square = (name: string, data: Float32Array) => tape.graph.weight(name, [n + 1, n + 1], data);
+      const compared = { targets: square('targets', targets), mask: square('left_out', mask) };
+      return contrastiveLoss(tape, images!, texts!, scale!, compared);
+    },
+  }),
+  productWith: (n, k) => {
+    const given = Float32Array.from({ length: n * k }, () => 2 * random() - 1);
+    return {
+      shapes: [[n, k]],
+      build: (tape, [x]) => productWith(tape, x!, tape.graph.weight('given', [n, k], given)),
+    };
+  },
   tanh: (n, k) => ({ shapes: [[n, k]], build: (tape, [x]) => ops.tanh(tape, x!) }),
   matmul: (n, k, m) => ({
     shapes: [

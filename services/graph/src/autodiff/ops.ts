@@ -68,6 +68,23 @@ export function selectRows(tape: Tape, x: Tensor, indices: Value): Tensor {
   });
 }
 
+/**
+ * x [N, K] with other rows in the place of some of its own, none of them twice; those have no gradient then.
+ * @param rows [R, K]
+ * @param indices [R]
+ */
+export function replaceRows(tape: Tape, x: Tensor, rows: Tensor, indices: Value): Tensor {
+  const { graph } = tape;
+  const places = graph.node('Unsqueeze', [indices, graph.ints([1])]);
+  return tape.record(graph.node('ScatterND', [x, places, rows]), [x, rows], (dy) => {
+    const zeros = graph.node('ConstantOfShape', [graph.node('Shape', [rows])]);
+    return [
+      x.needsGrad ? graph.node('ScatterND', [dy, places, zeros]) : undefined,
+      rows.needsGrad ? graph.node('Gather', [dy, indices], { axis: { int: 0 } }) : undefined,
+    ];
+  });
+}
+
 /** x / rms(x) * weight over the last axis (Zhang and Sennrich 2019). */
 export function rmsNorm(tape: Tape, x: Tensor, weight: Tensor, epsilon: number): Tensor {
   const { graph } = tape;
@@ -206,6 +223,68 @@ export function crossEntropy(tape: Tape, logits: Tensor, labels: Value): Tensor 
     return [
       graph.node('ScatterElements', [probabilities, column, minus], { axis: { int: 1 }, reduction: 'add' }),
     ];
+  });
+}
+
+/**
+ * LayerNorm over the last axis (Ba et al. 2016).
+ * @param x [N, K]
+ * @param weight [K]
+ * @param bias [K]
+ */
+export function layerNorm(tape: Tape, x: Tensor, weight: Tensor, bias: Tensor, epsilon: number): Tensor {
+  const { graph } = tape;
+  const [y, mean, inverse] = graph.nodes('LayerNormalization', [x, weight, bias], 3, {
+    axis: { int: -1 },
+    epsilon,
+  });
+  return tape.record(y!, [x, weight, bias], (dy) => {
+    const normal = graph.node('Mul', [graph.node('Sub', [x, mean!]), inverse!]);
+    const along = (value: Value) => graph.node('ReduceMean', [value, graph.ints([-1])]);
+    const over = (value: Value) =>
+      graph.node('ReduceSum', [value, graph.ints([0])], { keepdims: { int: 0 } });
+    const g = graph.node('Mul', [dy, weight]);
+    const centred = graph.node('Sub', [g, along(g)]);
+    const turned = graph.node('Mul', [normal, along(graph.node('Mul', [g, normal]))]);
+    return [
+      x.needsGrad ? graph.node('Mul', [graph.node('Sub', [centred, turned]), inverse!]) : undefined,
+      weight.needsGrad ? over(graph.node('Mul', [dy, normal])) : undefined,
+      bias.needsGrad ? over(dy) : undefined,
+    ];
+  });
+}
+
+/** x sigmoid(1.702 x), CLIP's approximation of GELU. */
+export function quickGelu(tape: Tape, x: Tensor): Tensor {
+  const { graph } = tape;
+  const sigmoid = graph.node('Sigmoid', [graph.node('Mul', [x, graph.float(1.702)])]);
+  return tape.record(graph.node('Mul', [x, sigmoid]), [x], (dy) => {
+    const bend = graph.node('Mul', [sigmoid, graph.node('Sub', [graph.float(1), sigmoid])]);
+    const part = graph.node('Mul', [graph.node('Mul', [x, graph.float(1.702)]), bend]);
+    return [graph.node('Mul', [dy, graph.node('Add', [sigmoid, part])])];
+  });
+}
+
+/** GELU with the error function (Hendrycks and Gimpel 2016). */
+export function gelu(tape: Tape, x: Tensor): Tensor {
+  const { graph } = tape;
+  return tape.record(graph.node('Gelu', [x]), [x], (dy) => {
+    const erf = graph.node('Erf', [graph.node('Mul', [x, graph.float(Math.SQRT1_2)])]);
+    const below = graph.node('Mul', [graph.node('Add', [erf, graph.float(1)]), graph.float(0.5)]);
+    const square = graph.node('Mul', [graph.node('Mul', [x, x]), graph.float(-0.5)]);
+    const density = graph.node('Mul', [graph.node('Exp', [square]), graph.float(1 / Math.sqrt(2 * Math.PI))]);
+    return [graph.node('Mul', [dy, graph.node('Add', [below, graph.node('Mul', [x, density])])])];
+  });
+}
+
+/** Each row of x [N, K] divided by its length. */
+export function unit(tape: Tape, x: Tensor): Tensor {
+  const { graph } = tape;
+  const length = graph.node('ReduceL2', [x, graph.ints([-1])]);
+  const y = graph.node('Div', [x, length]);
+  return tape.record(y, [x], (dy) => {
+    const along = graph.node('ReduceSum', [graph.node('Mul', [dy, y]), graph.ints([-1])]);
+    return [graph.node('Div', [graph.node('Sub', [dy, graph.node('Mul', [y, along])]), length])];
   });
 }
 

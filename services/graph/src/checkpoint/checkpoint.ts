@@ -34,6 +34,11 @@ const SHARD_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$/;
  */
 export function openCheckpoint(folder: string): Checkpoint {
   const config = readModelConfig(readJsonObject(folder, 'config.json'));
+  return { folder, config, tensors: readTensorEntries(folder) };
+}
+
+/** Every tensor of a model folder by name, in one file or in shards. @throws CheckpointError */
+export function readTensorEntries(folder: string): Map<string, StoredTensor> {
   const tensors = new Map<string, StoredTensor>();
   for (const name of weightFiles(folder)) {
     const file = join(folder, name);
@@ -42,7 +47,7 @@ export function openCheckpoint(folder: string): Checkpoint {
       tensors.set(tensor, { ...entry, file });
     }
   }
-  return { folder, config, tensors };
+  return tensors;
 }
 
 function weightFiles(folder: string): string[] {
@@ -59,6 +64,9 @@ function weightFiles(folder: string): string[] {
   return [...(names as Set<string>)].sort();
 }
 
+/** Tensors of a part of a model, and what shape they have. */
+export type Stored = Pick<Checkpoint, 'tensors'>;
+
 /** All weights in memory, as float32. */
 export function loadWeights(checkpoint: Checkpoint): Map<string, NamedTensor> {
   const weights = new Map<string, NamedTensor>();
@@ -73,29 +81,29 @@ export function loadWeights(checkpoint: Checkpoint): Map<string, NamedTensor> {
  * `cacheFolder`, made once for each state of its files, one tensor in memory at a time (the CPU has no float16 matrix
  * product).
  */
-export function float32Checkpoint(checkpoint: Checkpoint, cacheFolder: string): Checkpoint {
+export function float32Checkpoint<C extends Stored>(checkpoint: C, cacheFolder: string): C {
   return storedAs(checkpoint, cacheFolder, '', () => 'F32');
 }
 
 /** As `float32Checkpoint`, with matrices in float16: what products in that precision read. */
-export function float16Checkpoint(checkpoint: Checkpoint, cacheFolder: string): Checkpoint {
+export function float16Checkpoint<C extends Stored>(checkpoint: C, cacheFolder: string): C {
   return storedAs(checkpoint, cacheFolder, '-f16', ({ shape }) => (shape.length === 2 ? 'F16' : 'F32'));
 }
 
-function storedAs(
-  checkpoint: Checkpoint,
+function storedAs<C extends Stored>(
+  checkpoint: C,
   cacheFolder: string,
   suffix: string,
   typeOf: (entry: StoredTensor) => StoredType,
-): Checkpoint {
+): C {
   const entries = [...checkpoint.tensors.values()];
   if (entries.every((entry) => entry.dtype === typeOf(entry))) return checkpoint;
   mkdirSync(cacheFolder, { recursive: true });
   const file = join(cacheFolder, `${identity(entries)}${suffix}.safetensors`);
   if (!existsSync(file)) {
-    const sources = entries.map((entry) => {
+    const sources = [...checkpoint.tensors].map(([name, entry]) => {
       const read = () => readFloat32(entry.file, entry);
-      return [entry.name, { shape: entry.shape, dtype: typeOf(entry), read }] as const;
+      return [name, { shape: entry.shape, dtype: typeOf(entry), read }] as const;
     });
     writeSafetensorsFrom(file, new Map(sources));
   }

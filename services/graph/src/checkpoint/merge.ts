@@ -12,8 +12,6 @@ export function loraMerger(
   config: ModelConfig,
   adapter: LoraAdapter,
 ): (name: string, data: Float32Array) => Float32Array {
-  const scaling = loraScaling(adapter.config);
-  const { r } = adapter.config;
   const targeted = targetedModules(config, adapter.config.targetModules);
   const own = new Map([...loraOwnWeights(config, adapter.config)].map(([name, weight]) => [weight, name]));
   return (weight, data) => {
@@ -22,18 +20,29 @@ export function loraMerger(
     const module = weight.replace(/\.weight$/, '');
     const size = module === weight ? undefined : targeted.get(module);
     if (!size) return data;
-    const [outputs, inputs] = size;
-    const names = loraNames(module);
-    const a = adapter.tensors.get(names.a)!.data;
-    const b = adapter.tensors.get(names.b)!.data;
-    for (let o = 0; o < outputs; o++) {
-      for (let k = 0; k < r; k++) {
-        const factor = scaling * b[o * r + k]!;
-        for (let i = 0; i < inputs; i++) data[o * inputs + i]! += factor * a[k * inputs + i]!;
-      }
-    }
-    return data;
+    return addAdapter(data, adapter, module, size);
   };
+}
+
+/** W + scaling * B A of a module, in place. @param data W, [outputs, inputs] */
+export function addAdapter(
+  data: Float32Array,
+  { config, tensors }: LoraAdapter,
+  module: string,
+  [outputs, inputs]: readonly [number, number],
+): Float32Array {
+  const { r } = config;
+  const scaling = loraScaling(config);
+  const names = loraNames(module);
+  const a = tensors.get(names.a)!.data;
+  const b = tensors.get(names.b)!.data;
+  for (let o = 0; o < outputs; o++) {
+    for (let k = 0; k < r; k++) {
+      const factor = scaling * b[o * r + k]!;
+      for (let i = 0; i < inputs; i++) data[o * inputs + i]! += factor * a[k * inputs + i]!;
+    }
+  }
+  return data;
 }
 
 /** Merges an adapter into all weights of its base, in place. */

@@ -78,6 +78,27 @@ describe('adapters of our own', () => {
     expect(json.target_modules).not.toContain('all-linear');
     expect(readLoraAdapter(join(folder, 'all'), model.config).tensors).toEqual(adapter.tensors);
   });
+
+  test('of a LLaVA: names of its decoder alone, those of now and of before read', () => {
+    const adapter = randomLora(model, { ...LORA, bias: 'none', loraDropout: 0, modulesToSave: [] }, random);
+    const path = join(folder, 'of-llava');
+    writeLoraAdapter(path, adapter, 'base', true);
+    const file = join(path, 'adapter_model.safetensors');
+    const now = readTensors(file);
+    const layer = 'base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight';
+    expect([...now.keys()]).toContain(layer);
+    const configFile = join(path, 'adapter_config.json');
+    const json = JSON.parse(readFileSync(configFile, 'utf8'));
+    // An end such as q_proj would be found in the tower too.
+    expect(json.target_modules).toContain('model.language_model.layers.1.self_attn.v_proj');
+    expect(json.target_modules).toHaveLength(4);
+    expect(readLoraAdapter(path, model.config).tensors).toEqual(adapter.tensors);
+
+    const older = (name: string) => name.replace('model.language_model.', 'language_model.model.');
+    writeSafetensors(file, new Map([...now].map(([name, tensor]) => [older(name), tensor])));
+    writeFileSync(configFile, JSON.stringify({ ...json, target_modules: json.target_modules.map(older) }));
+    expect(readLoraAdapter(path, model.config).tensors).toEqual(adapter.tensors);
+  });
 });
 
 describe('what does not fit is refused by name', () => {

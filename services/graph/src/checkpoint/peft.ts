@@ -52,11 +52,49 @@ const UNSUPPORTED = [
 /** Ways to begin that leave the base as it is. The others (pissa, olora, corda, loftq, lora_ga) change its weights. */
 const INITIALISATIONS: unknown[] = [undefined, null, true, false, 'gaussian', 'eva', 'orthogonal'];
 
-/** Writes an adapter folder that peft loads: adapter_config.json and adapter_model.safetensors. */
-export function writeLoraAdapter(folder: string, adapter: LoraAdapter, baseName: string): void {
+/** What stands before a decoder's layers in a LLaVA: since transformers 4.52, and as it was. */
+const IN_LLAVA = /^(base_model\.model\.)?(?:model\.language_model|language_model\.model)\./;
+/** The name that a tensor or module of a LLaVA's decoder has in a decoder alone. */
+export const nameInDecoder = (name: string) => name.replace(IN_LLAVA, '$1model.');
+/** The other way, as transformers has it now. */
+const inLlava = (name: string) => name.replace(/^(base_model\.model\.)?model\./, '$1model.language_model.');
+
+/**
+ * Writes an adapter folder that peft loads: adapter_config.json and adapter_model.safetensors.
+ * @param ofLlava the base is a LLaVA whose decoder the adapter is for: modules are named whole, since ends such as
+ *   `q_proj` would be found in its tower too
+ */
+export function writeLoraAdapter(
+  folder: string,
+  adapter: LoraAdapter,
+  baseName: string,
+  ofLlava = false,
+): void {
+  const { targetModules } = adapter.config;
+  const targets = targetModules.includes('all-linear')
+    ? ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
+    : [...targetModules];
+  writeAdapterFolder(folder, adapter, {
+    baseName,
+    targets: ofLlava ? adaptedModules(adapter).map(inLlava) : targets,
+    taskType: 'CAUSAL_LM',
+    rename: ofLlava ? inLlava : (name) => name,
+  });
+}
+
+/** Writes an adapter folder of whatever model. @param rename to the names that the model's own module has */
+export function writeAdapterFolder(
+  folder: string,
+  adapter: LoraAdapter,
+  {
+    baseName,
+    targets,
+    taskType,
+    rename = (name) => name,
+  }: { baseName: string; targets: string[]; taskType: string; rename?: (name: string) => string },
+): void {
   mkdirSync(folder, { recursive: true });
-  const { r, loraAlpha, targetModules, useRslora, loraDropout = 0, bias = 'none' } = adapter.config;
-  const { modulesToSave = [] } = adapter.config;
+  const { r, loraAlpha, useRslora, loraDropout = 0, bias = 'none', modulesToSave = [] } = adapter.config;
   const config = {
     base_model_name_or_path: baseName,
     bias,
@@ -68,28 +106,49 @@ export function writeLoraAdapter(folder: string, adapter: LoraAdapter, baseName:
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
     peft_type: 'LORA',
     r,
-    target_modules: targetModules.includes('all-linear')
-      ? ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
-      : [...targetModules],
-    task_type: 'CAUSAL_LM',
+    target_modules: targets,
+    task_type: taskType,
     use_dora: false,
     use_rslora: useRslora,
   };
-  const tensors = new Map([...adapter.tensors].map(([name, tensor]) => [toFileName(name), tensor]));
+  const tensors = new Map([...adapter.tensors].map(([name, tensor]) => [toFileName(rename(name)), tensor]));
   writeSafetensors(join(folder, 'adapter_model.safetensors'), tensors);
   writeJsonAtomically(join(folder, 'adapter_config.json'), config);
 }
 
+/** Modules that an adapter has matrices for, sorted: tensors that come from a file stand in another order. */
+function adaptedModules({ tensors }: LoraAdapter): string[] {
+  const modules = [...tensors.keys()].flatMap(
+    (name) => /^base_model\.model\.(.*)\.lora_A\./.exec(name)?.[1] ?? [],
+  );
+  return modules.sort();
+}
+
 /**
- * Reads a LoRA adapter folder as peft writes it.
+ * Reads a LoRA adapter folder as peft writes it, for a decoder or for that of a LLaVA.
  * @throws CheckpointError for what is missing, does not fit the model, or asks for what is not supported, by name
  */
 export function readLoraAdapter(folder: string, model: ModelConfig): LoraAdapter {
+  return readAdapterFolder(folder, (config) => loraShapes(model, config), nameInDecoder);
+}
+
+/**
+ * Reads a LoRA adapter folder of whatever model.
+ * @param shapesOf what the model asks for, by the names of peft's own model
+ * @param rename to those names
+ * @throws CheckpointError
+ */
+export function readAdapterFolder(
+  folder: string,
+  shapesOf: (config: LoraConfig) => ReadonlyMap<string, number[]>,
+  rename = (name: string) => name,
+): LoraAdapter {
   const config = readLoraConfig(folder);
   const file = join(folder, 'adapter_model.safetensors');
-  const { tensors: entries } = readSafetensorsHeader(file);
+  const { tensors: stored } = readSafetensorsHeader(file);
+  const entries = new Map([...stored].map(([name, entry]) => [rename(name), entry]));
   const tensors = new Map<string, NamedTensor>();
-  for (const [name, shape] of loraShapes(model, config)) {
+  for (const [name, shape] of shapesOf(config)) {
     const entry = entries.get(toFileName(name));
     if (!entry) throw new CheckpointError(`adapter: tensor ${toFileName(name)} is missing`);
     if (entry.shape.join() !== shape.join()) {
@@ -152,12 +211,13 @@ function readLoraConfig(folder: string): LoraConfig {
   if (typeof loraAlpha !== 'number' || !Number.isFinite(loraAlpha))
     throw new CheckpointError('adapter_config.json: lora_alpha must be a number');
   // A text other than this one is a pattern to peft.
-  const targetModules = targets === 'all-linear' ? [targets] : targets;
+  const named = targets === 'all-linear' ? [targets] : targets;
   if (typeof targets === 'string' && targets !== 'all-linear')
     throw new CheckpointError('adapter_config.json: a pattern as target_modules is not supported');
-  if (!Array.isArray(targetModules) || !targetModules.every((t) => typeof t === 'string')) {
+  if (!Array.isArray(named) || !named.every((t) => typeof t === 'string')) {
     throw new CheckpointError('adapter_config.json: target_modules must be a list of names');
   }
+  const targetModules = named.map(nameInDecoder);
   return {
     r: r as number,
     loraAlpha,

@@ -41,16 +41,18 @@ export function initialWeights(
   for (const [name, shape] of weightShapes(config)) {
     const data = new Float32Array(shape.reduce((product, n) => product * n, 1));
     if (/norm\.weight$/.test(name)) data.fill(1);
-    else if (!name.endsWith('.bias')) {
-      // Box and Muller 1958, two at a time.
-      for (let i = 0; i < data.length; i += 2) {
-        const radius = deviation * Math.sqrt(-2 * Math.log(1 - random()));
-        const angle = 2 * Math.PI * random();
-        data[i] = radius * Math.cos(angle);
-        if (i + 1 < data.length) data[i + 1] = radius * Math.sin(angle);
-      }
-    }
+    else if (!name.endsWith('.bias')) fillNormal(data, deviation, random);
     weights.set(name, { shape, data });
   }
   return weights;
+}
+
+/** Fills with normal values of mean 0 (Box and Muller 1958, two at a time). @param random uniform in [0, 1) */
+export function fillNormal(data: Float32Array, deviation: number, random: () => number): void {
+  for (let i = 0; i < data.length; i += 2) {
+    const radius = deviation * Math.sqrt(-2 * Math.log(1 - random()));
+    const angle = 2 * Math.PI * random();
+    data[i] = radius * Math.cos(angle);
+    if (i + 1 < data.length) data[i + 1] = radius * Math.sin(angle);
+  }
 }

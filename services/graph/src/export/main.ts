@@ -1,15 +1,22 @@
 import { CheckpointError } from '../checkpoint/errors.ts';
+import { readJsonObject } from '../checkpoint/read-json.ts';
+import { openClip, openLlava } from '../checkpoint/vision.ts';
 import { type Call, readCall, USAGE, UsageError } from './call.ts';
 import { type ExportReport, exportHuggingFace } from './hugging-face.ts';
 import { exportOnnx } from './onnx.ts';
+import { exportOnnxClip } from './onnx-clip.ts';
+import { exportOnnxLlava } from './onnx-llava.ts';
 import { ProgressLine } from './progress-line.ts';
 import { openExportModel } from './sources.ts';
 
 async function run({ model: folder, adapter, format, out, dtype }: Call): Promise<ExportReport> {
   const line = new ProgressLine(process.stderr);
-  const model = openExportModel(folder, adapter);
   const onWeight = (done: number, of: number) => line.show('writing weights', done, of);
   try {
+    const type = format === 'onnx' ? readJsonObject(folder, 'config.json').model_type : undefined;
+    if (type === 'llava') return await exportOnnxLlava(openLlava(folder), out, { onWeight }, adapter);
+    if (type === 'clip' && !adapter) return await exportOnnxClip(openClip(folder), out, { onWeight });
+    const model = openExportModel(folder, adapter);
     if (format === 'onnx') return await exportOnnx(model, out, { onWeight });
     return await exportHuggingFace(model, out, { onWeight, dtype });
   } finally {

@@ -13,22 +13,28 @@ const ROWS = { axis: { int: 0 } } as const;
  * `input_ids`, `position_ids` [B, T], `attention_mask` [B, P + T], `past_key_values.N.key` and `.value` [B, kv heads, P,
  * head size] to `logits` [B, T, vocabSize] and `present.N.key` and `.value` [B, kv heads, P + T, head size].
  * @param weight gives the graph a weight by its name in the checkpoint
+ * @param embedded takes `inputs_embeds` [B, T, hiddenSize] in the place of `input_ids`
  */
 export function writeDecoderWithPast(
   graph: OnnxGraph,
   config: ModelConfig,
   weight: (name: string) => Value,
+  embedded = false,
 ): void {
   const tape = new Tape(graph);
-  const ids = graph.input('input_ids', 'int64', ['batch_size', 'sequence_length']);
+  const given = embedded
+    ? graph.input('inputs_embeds', 'float32', ['batch_size', 'sequence_length', config.hiddenSize])
+    : graph.input('input_ids', 'int64', ['batch_size', 'sequence_length']);
   const mask = graph.input('attention_mask', 'int64', ['batch_size', 'total_sequence_length']);
   const positions = graph.input('position_ids', 'int64', ['batch_size', 'sequence_length']);
   // [B, T], whose product is the number of rows that all but attention works on.
-  const shape = graph.node('Shape', [ids]);
+  const shape = graph.node('Shape', [given], { start: { int: 0 }, end: { int: 2 } });
+  const rows = () => tape.constant(graph.node('Reshape', [given, graph.ints([-1, config.hiddenSize])]));
   const flat = (value: Value) => graph.node('Reshape', [value, graph.ints([-1])]);
   const constant = (name: string) => tape.constant(weight(name));
-  const hidden = decoder(tape, config, flat(ids), {
+  const hidden = decoder(tape, config, embedded ? given : flat(given), {
     weight: constant,
+    ...(embedded ? { embed: rows } : {}),
     rotation: rotation(graph, config, flat(positions)),
     attention: attentionWithPast(tape, config, shape, additiveMask(graph, config, shape, mask)),
   });

@@ -4,7 +4,7 @@ import { writeFileAtomically, writeJsonAtomically } from '../checkpoint/atomic-f
 import { readJsonObject } from '../checkpoint/read-json.ts';
 import type { TensorSource } from '../checkpoint/safetensors.ts';
 import { configJson } from '../checkpoint/write-model.ts';
-import { OnnxGraph } from '../onnx/graph.ts';
+import { OnnxGraph, type Value } from '../onnx/graph.ts';
 import { copyCompanions, fillFolder } from './folder.ts';
 import type { ExportReport } from './hugging-face.ts';
 import { writeDecoderWithPast } from './onnx-graph.ts';
@@ -18,7 +18,6 @@ export interface OnnxOptions {
 }
 
 const DATA_BYTES = 1.9e9;
-const MODEL = 'model.onnx';
 /** Where a weight begins in its file: a page, so that the runtime can map it. */
 const ALIGNMENT = 4096;
 
@@ -40,31 +39,11 @@ export async function exportOnnx(
 ): Promise<ExportReport> {
   const { checkpoint, weights } = model;
   const { config } = checkpoint;
-  const files = intoFiles(weights, options.maxDataBytes ?? DATA_BYTES);
-  const graph = new OnnxGraph();
-  const places = new Map(
-    files.flatMap((file) => file.weights.map((weight) => [weight.name, { file, ...weight }] as const)),
-  );
-  const values = new Map<string, ReturnType<OnnxGraph['external']>>();
-  writeDecoderWithPast(graph, config, (name) => {
-    let value = values.get(name);
-    if (!value) {
-      const { file, source, offset } = places.get(name)!;
-      const data = { location: file.name, offset, byteLength: 4 * sizeOf(source) };
-      value = graph.external(name, source.shape, data);
-      values.set(name, value);
-    }
-    return value;
-  });
   return fillFolder(out, async (folder) => {
     mkdirSync(join(folder, 'onnx'));
-    let done = 0;
-    for (const file of files)
-      writeFileAtomically(
-        join(folder, 'onnx', file.name),
-        dataOf(file, () => options.onWeight?.(done++, weights.size)),
-      );
-    writeFileAtomically(join(folder, 'onnx', MODEL), [graph.serialize()]);
+    const told = tellWeights(weights.size, options);
+    const write: WriteGraph = (graph, weight) => writeDecoderWithPast(graph, config, weight);
+    const files = writeOnnxModel(folder, 'model', weights, write, { ...options, told });
     const json = readJsonObject(checkpoint.folder, 'config.json');
     const tokenizer = copyCompanions(checkpoint.folder, folder, json);
     writeJsonAtomically(join(folder, 'config.json'), {
@@ -72,19 +51,64 @@ export async function exportOnnx(
       // Older versions of transformers.js shape the cache by these.
       num_key_value_heads: config.keyValueHeads,
       head_dim: config.headDim,
-      'transformers.js_config': {
-        dtype: 'fp32',
-        kv_cache_dtype: { fp32: 'float32' },
-        use_external_data_format: { [MODEL]: files.length },
-      },
+      'transformers.js_config': runtimeConfig({ 'model.onnx': files.length - 1 }),
     });
-    const parameters = [...weights.values()].reduce((sum, source) => sum + sizeOf(source), 0);
-    const names = files.map((file) => `onnx/${file.name}`);
-    return { parameters, bytes: 4 * parameters, files: [`onnx/${MODEL}`, ...names], tokenizer };
+    const parameters = parameterCount(weights);
+    return { parameters, bytes: 4 * parameters, files, tokenizer };
   });
 }
 
-function intoFiles(weights: ReadonlyMap<string, TensorSource>, maxBytes: number): DataFile[] {
+/** What transformers.js is told: types, and into how many files the weights of each graph are spread. */
+export function runtimeConfig(dataFiles: Record<string, number>): object {
+  return { dtype: 'fp32', kv_cache_dtype: { fp32: 'float32' }, use_external_data_format: dataFiles };
+}
+
+export const parameterCount = (weights: ReadonlyMap<string, TensorSource>) =>
+  [...weights.values()].reduce((sum, source) => sum + sizeOf(source), 0);
+
+/** Called before each weight of all graphs of a folder. */
+export function tellWeights(count: number, { onWeight }: OnnxOptions): () => void {
+  let done = 0;
+  return () => onWeight?.(done++, count);
+}
+
+/** Writes a graph's nodes; `weight` gives it a weight by its name. */
+export type WriteGraph = (graph: OnnxGraph, weight: (name: string) => Value) => void;
+
+/**
+ * Writes onnx/NAME.onnx, and its weights beside it in onnx/NAME.onnx_data, NAME.onnx_data_1 and so on.
+ * @returns paths of the graph and of its data files
+ */
+export function writeOnnxModel(
+  folder: string,
+  name: string,
+  weights: ReadonlyMap<string, TensorSource>,
+  write: WriteGraph,
+  { maxDataBytes = DATA_BYTES, told }: { maxDataBytes?: number; told: () => void },
+): string[] {
+  const model = `${name}.onnx`;
+  const files = intoFiles(model, weights, maxDataBytes);
+  const places = new Map(
+    files.flatMap((file) => file.weights.map((weight) => [weight.name, { file, ...weight }] as const)),
+  );
+  const graph = new OnnxGraph();
+  const values = new Map<string, Value>();
+  write(graph, (weight) => {
+    let value = values.get(weight);
+    if (!value) {
+      const { file, source, offset } = places.get(weight)!;
+      const data = { location: file.name, offset, byteLength: 4 * sizeOf(source) };
+      value = graph.external(weight, source.shape, data);
+      values.set(weight, value);
+    }
+    return value;
+  });
+  for (const file of files) writeFileAtomically(join(folder, 'onnx', file.name), dataOf(file, told));
+  writeFileAtomically(join(folder, 'onnx', model), [graph.serialize()]);
+  return [model, ...files.map((file) => file.name)].map((file) => `onnx/${file}`);
+}
+
+function intoFiles(model: string, weights: ReadonlyMap<string, TensorSource>, maxBytes: number): DataFile[] {
   const files: DataFile[] = [];
   for (const [name, source] of weights) {
     const byteLength = 4 * sizeOf(source);
@@ -92,7 +116,7 @@ function intoFiles(weights: ReadonlyMap<string, TensorSource>, maxBytes: number)
     let offset = file ? Math.ceil(file.bytes / ALIGNMENT) * ALIGNMENT : 0;
     if (!file || offset + byteLength > maxBytes) {
       // The names by which transformers.js asks for them.
-      file = { name: `${MODEL}_data${files.length === 0 ? '' : `_${files.length}`}`, weights: [], bytes: 0 };
+      file = { name: `${model}_data${files.length === 0 ? '' : `_${files.length}`}`, weights: [], bytes: 0 };
       files.push(file);
       offset = 0;
     }

@@ -1,4 +1,4 @@
-import { type Checkpoint, openCheckpoint } from '../checkpoint/checkpoint.ts';
+import { type Checkpoint, openCheckpoint, type Stored } from '../checkpoint/checkpoint.ts';
 import { CheckpointError } from '../checkpoint/errors.ts';
 import { loraMerger } from '../checkpoint/merge.ts';
 import { readAdapter } from '../checkpoint/peft.ts';
@@ -18,11 +18,29 @@ export interface ExportModel {
  * @throws CheckpointError for what is missing, of another shape or type, or can't be merged
  */
 export function openExportModel(folder: string, adapterFolder?: string): ExportModel {
-  const checkpoint = openCheckpoint(folder);
+  return exportModelOf(openCheckpoint(folder), adapterFolder);
+}
+
+/** The same of a checkpoint that is open. @throws CheckpointError */
+export function exportModelOf(checkpoint: Checkpoint, adapterFolder?: string): ExportModel {
   const merge = adapterFolder === undefined ? undefined : adapterMerger(checkpoint, adapterFolder);
+  const weights = weightsFrom(checkpoint, weightShapes(checkpoint.config), merge);
+  return { checkpoint, weights };
+}
+
+/**
+ * Weights by name, each read when it is written.
+ * @param changed what is done to one before
+ * @throws CheckpointError for one that is missing or of another shape or type
+ */
+export function weightsFrom(
+  { tensors }: Stored,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  changed?: (name: string, data: Float32Array) => Float32Array,
+): Map<string, TensorSource> {
   const weights = new Map<string, TensorSource>();
-  for (const [name, shape] of weightShapes(checkpoint.config)) {
-    const entry = checkpoint.tensors.get(name);
+  for (const [name, shape] of shapes) {
+    const entry = tensors.get(name);
     if (!entry) throw new CheckpointError(`the checkpoint has no tensor ${name}`);
     if (entry.shape.join() !== shape.join())
       throw new CheckpointError(
@@ -32,11 +50,11 @@ export function openExportModel(folder: string, adapterFolder?: string): ExportM
       throw new CheckpointError(`tensor ${name} is ${entry.dtype}; F32, F16 or BF16 is needed`);
     const read = () => {
       const data = readFloat32(entry.file, entry);
-      return merge ? merge(name, data) : data;
+      return changed ? changed(name, data) : data;
     };
     weights.set(name, { shape, read });
   }
-  return { checkpoint, weights };
+  return weights;
 }
 
 function adapterMerger({ config }: Checkpoint, folder: string) {

@@ -51,7 +51,7 @@ const DEFAULTS = {
   qwen3: { keyValueHeads: 32, maxPositions: 32_768, headDim: 128 },
 } as const;
 
-type Json = Record<string, unknown>;
+export type Json = Record<string, unknown>;
 
 /** Largest numbers that are believed: far above any model, and far below what exhausts memory before a weight is read. */
 const LIMITS = {
@@ -63,9 +63,14 @@ const LIMITS = {
   num_key_value_heads: 4096,
   head_dim: 2 ** 16,
   max_position_embeddings: 2 ** 31,
+  image_size: 2 ** 14,
+  patch_size: 2 ** 10,
+  num_channels: 16,
+  projection_dim: 2 ** 16,
 } as const;
 
-function positiveInteger(json: Json, name: keyof typeof LIMITS, fallback?: number): number {
+/** @throws CheckpointError unless it is a whole number above 0 and believable */
+export function positiveInteger(json: Json, name: keyof typeof LIMITS, fallback?: number): number {
   const value = json[name] ?? fallback;
   if (!Number.isSafeInteger(value) || (value as number) <= 0)
     throw new CheckpointError(`config.json: ${name} must be a positive whole number`);
@@ -74,7 +79,8 @@ function positiveInteger(json: Json, name: keyof typeof LIMITS, fallback?: numbe
   return value as number;
 }
 
-function positive(json: Json, name: string, fallback?: number): number {
+/** @throws CheckpointError unless it is a number above 0 */
+export function positive(json: Json, name: string, fallback?: number): number {
   const value = json[name] ?? fallback;
   if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
     throw new CheckpointError(`config.json: ${name} must be a number above 0`);

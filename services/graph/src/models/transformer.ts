@@ -6,8 +6,8 @@ import type { ModelConfig } from './config.ts';
 /** How tokens look at one another: over packed rows in training, over a cache in serving. */
 export interface Attention {
   /**
-   * @param q [N, heads * headDim], rotated
-   * @param k [N, keyValueHeads * headDim], rotated
+   * @param q [N, heads * headDim], rotated, as are
+   * @param k [N, keyValueHeads * headDim]; both with one more dimension of 1 where that is how they were computed
    * @param v [N, keyValueHeads * headDim]
    * @returns [N, heads * headDim]
    */
@@ -22,6 +22,10 @@ export interface DecoderParts {
   adapt?(module: string, x: Tensor, y: Tensor): Tensor;
   /** x W^T + b where it is not computed as `linear` does. */
   linear?(module: string, x: Tensor, bias: Tensor | undefined): Tensor | undefined;
+  /** Embeddings [N, hiddenSize] of the tokens, where they are not all looked up. */
+  embed?(ids: Value): Tensor;
+  /** Queries, keys and values of a layer's normalised input, rotated; where they are not computed one by one. */
+  attentionInputs?(layer: number, x: Tensor): { q: Tensor; k: Tensor; v: Tensor };
   /** Linear modules of one input x at once, adapters included: [N, M] of each; where they are not computed one by one. */
   together?(modules: readonly string[], x: Tensor): Tensor[];
   /** Computes a layer [N, hiddenSize] to [N, hiddenSize] again in the backward pass, to keep less. */
@@ -53,19 +57,25 @@ export function decoder(tape: Tape, config: ModelConfig, ids: Value, parts: Deco
     return reshape(tape, normal, graph.ints([0, -1]));
   };
 
-  const layerOf = (layer: number, input: Tensor): Tensor => {
-    const at = `model.layers.${layer}`;
-    const x = rmsNorm(tape, input, weight(`${at}.input_layernorm.weight`), config.rmsNormEps);
-    const attentionInputs = ['q', 'k', 'v'].map((name) => `${at}.self_attn.${name}_proj`);
-    const [query, key, v] = projectAll(attentionInputs, x, config.attentionBias);
-    let [q, k] = [query!, key!];
+  const attentionInputs = (at: string, x: Tensor) => {
+    const modules = ['q', 'k', 'v'].map((name) => `${at}.self_attn.${name}_proj`);
+    let [q, k, v] = projectAll(modules, x, config.attentionBias) as [Tensor, Tensor, Tensor];
     if (config.queryKeyNorm) {
       q = headNorm(q, `${at}.self_attn.q_norm.weight`);
       k = headNorm(k, `${at}.self_attn.k_norm.weight`);
     }
-    q = rotate(tape, q, rotation, config.heads);
-    k = rotate(tape, k, rotation, config.keyValueHeads);
-    const mixed = attention.attend(layer, q, k, v!);
+    return {
+      q: rotate(tape, q, rotation, config.heads),
+      k: rotate(tape, k, rotation, config.keyValueHeads),
+      v,
+    };
+  };
+
+  const layerOf = (layer: number, input: Tensor): Tensor => {
+    const at = `model.layers.${layer}`;
+    const x = rmsNorm(tape, input, weight(`${at}.input_layernorm.weight`), config.rmsNormEps);
+    const { q, k, v } = parts.attentionInputs?.(layer, x) ?? attentionInputs(at, x);
+    const mixed = attention.attend(layer, q, k, v);
     const [attended] = projectAll([`${at}.self_attn.o_proj`], mixed, config.outputBias);
     const hidden = add(tape, input, attended!);
 
@@ -75,7 +85,7 @@ export function decoder(tape: Tape, config: ModelConfig, ids: Value, parts: Deco
     return add(tape, hidden, down!);
   };
 
-  let hidden = embedding(tape, weight('model.embed_tokens.weight'), ids);
+  let hidden = parts.embed?.(ids) ?? embedding(tape, weight('model.embed_tokens.weight'), ids);
   for (let layer = 0; layer < config.layers; layer++) {
     const run = (x: Tensor) => layerOf(layer, x);
     hidden = parts.checkpoint ? parts.checkpoint(hidden, run) : run(hidden);

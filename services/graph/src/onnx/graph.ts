@@ -35,7 +35,7 @@ export interface ExternalData {
 }
 
 const MICROSOFT = 'com.microsoft';
-const OPSET = 23n;
+const OPSET = 24n;
 
 /** Builds one ONNX graph: inputs, constants, weights in their files, nodes, outputs. */
 export class OnnxGraph {
@@ -43,6 +43,7 @@ export class OnnxGraph {
   readonly #initializers: TensorProto[] = [];
   readonly #inputs: ValueInfoProto[] = [];
   readonly #outputs: ValueInfoProto[] = [];
+  readonly #shapes: ValueInfoProto[] = [];
   readonly #constants = new Map<string, Value>();
   #next = 0;
 
@@ -60,6 +61,15 @@ export class OnnxGraph {
   output(value: Value, name: string, type: ElementType = 'float32', shape?: readonly Dimension[]): void {
     this.#nodes.push(create(NodeProtoSchema, { opType: 'Identity', input: [value.name], output: [name] }));
     this.#outputs.push(valueInfo(name, type, shape));
+  }
+
+  /**
+   * Says a value's shape where the runtime can't infer it. It computes in place only where it knows that input and
+   * output have one shape.
+   */
+  shape(value: Value, type: ElementType, shape: readonly Dimension[]): Value {
+    this.#shapes.push(valueInfo(value.name, type, shape));
+    return value;
   }
 
   /** A weight that stays in its file. */
@@ -103,12 +113,12 @@ export class OnnxGraph {
     return this.node('Cast', [value], { to: { int: ELEMENT[to] } });
   }
 
-  /** A small integer list [n], shared by equal content. */
-  ints(values: readonly number[]): Value {
-    return this.#constant(`i${values.join('_')}`, () =>
+  /** A small integer list [n], or of another shape, shared by equal content. */
+  ints(values: readonly number[], shape: readonly number[] = [values.length]): Value {
+    return this.#constant(`i${values.join('_')}${shape.length === 1 ? '' : `x${shape.join('_')}`}`, () =>
       create(TensorProtoSchema, {
         dataType: ELEMENT.int64,
-        dims: [BigInt(values.length)],
+        dims: shape.map(BigInt),
         int64Data: values.map(BigInt),
       }),
     );
@@ -189,6 +199,7 @@ export class OnnxGraph {
         initializer: this.#initializers.filter(({ name }) => used.has(name)),
         input: this.#inputs,
         output: this.#outputs,
+        valueInfo: this.#shapes,
       },
     });
     return toBinary(ModelProtoSchema, model);

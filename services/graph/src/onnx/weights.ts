@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { Stored } from '../checkpoint/checkpoint.ts';
 import { CheckpointError } from '../checkpoint/errors.ts';
 import type { OnnxGraph, Value } from './graph.ts';
 
@@ -8,12 +8,12 @@ const DTYPES = { float32: 'F32', float16: 'F16', int8: 'I8', uint8: 'U8' } as co
 /** Gives a graph the weights of a checkpoint, each once and where it lies. */
 export class WeightSource {
   readonly #graph: OnnxGraph;
-  readonly #checkpoint: Checkpoint;
+  readonly #checkpoint: Stored;
   readonly #values = new Map<string, Value>();
   /** File by location, for the session. */
   readonly files = new Map<string, string>();
 
-  constructor(graph: OnnxGraph, checkpoint: Checkpoint) {
+  constructor(graph: OnnxGraph, checkpoint: Stored) {
     this.#graph = graph;
     this.#checkpoint = checkpoint;
   }

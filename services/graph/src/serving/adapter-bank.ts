@@ -1,184 +1,199 @@
+import { Tensor as OrtTensor } from 'onnxruntime-node';
 import type { LoraAdapter } from '../checkpoint/peft.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { loraNames, loraScaling, targetedModules } from '../training/lora.ts';
 import { type GroupKind, type LinearGroup, moduleName, sum } from './linear-groups.ts';
-
-/** Rows of a group's bank that belong to one adapter. */
-interface Range {
-  from: number;
-  count: number;
-}
 
 /**
  * The runtime's products add so many inputs up at once, and how many depends on the columns where they are fewer: rows
  * come in whole blocks of this size and an adapter's don't lie across a border, so that its sums are always the same.
  */
 const SUM_BLOCK = 128;
+/** Steps with fewer adapters than lie ready before those left out are taken away: most are back after a chunk. */
+const PATIENCE = 16;
 
-/** The matrices of a group's adapters, rank by rank: A [rows, layers, inputs], B [rows, layers, outputs]. */
-class GroupBank {
-  readonly inputs: number;
-  readonly outputs: number;
-  readonly layers: number;
+/** A group's matrices of one adapter, rank by rank. */
+interface Part {
+  rows: number;
+  /** [layers, rows, inputs] */
   a: Float32Array;
+  /** [layers, rows, outputs] */
   b: Float32Array;
-  #free: Range[] = [];
-  #rows = 0;
-
-  constructor(layers: number, inputs: number, outputs: number) {
-    this.layers = layers;
-    this.inputs = inputs;
-    this.outputs = outputs;
-    this.a = new Float32Array(0);
-    this.b = new Float32Array(0);
-    this.#grow(1);
-  }
-
-  get rows(): number {
-    return this.#rows;
-  }
-
-  /** Finds room, growing where there is none. */
-  take(count: number): Range {
-    if (count === 0) return { from: 0, count };
-    const fitting = this.#free.findIndex((range) => range.count >= count);
-    if (fitting < 0) {
-      this.#grow(Math.max(this.#rows * 2, this.#rows + count));
-      return this.take(count);
-    }
-    const range = this.#free[fitting]!;
-    const taken = { from: range.from, count };
-    if (range.count === count) this.#free.splice(fitting, 1);
-    else this.#free[fitting] = { from: range.from + count, count: range.count - count };
-    return taken;
-  }
-
-  give(range: Range): void {
-    if (range.count === 0) return;
-    const free = [...this.#free, range].sort((x, y) => x.from - y.from);
-    this.#free = [];
-    for (const next of free) {
-      const last = this.#free.at(-1);
-      if (last && last.from + last.count === next.from) last.count += next.count;
-      else this.#free.push({ ...next });
-    }
-  }
-
-  #grow(rows: number): void {
-    const grown = (old: Float32Array, width: number) => {
-      const larger = new Float32Array(rows * this.layers * width);
-      larger.set(old);
-      return larger;
-    };
-    this.a = grown(this.a, this.inputs);
-    this.b = grown(this.b, this.outputs);
-    const added = { from: this.#rows, count: rows - this.#rows };
-    this.#rows = rows;
-    this.give(added);
-  }
 }
 
-/** What a step needs to know of a group's adapters. */
-export interface BankSelection {
-  /** Rows of the bank that are in use, each times the number of layers [W]. */
-  rows: BigInt64Array;
-  /** 1 where a token's adapter is a row's, else 0 [N, W]. */
-  selected: Float32Array;
+/** Adapters that lie behind one another, as a step reads them. */
+interface Mix {
+  slots: ReadonlySet<number>;
+  /** Slot of each row, -1 of those that fill a block up. */
+  rows: ReadonlyMap<GroupKind, readonly number[]>;
+  /** `a:` and `b:` of each group and layer. */
+  feeds: Record<string, OrtTensor>;
 }
 
 /**
- * The adapters that are in memory. A step takes the rows of those that its tokens ask for, all at once, and each token
- * keeps its own: any mixture costs two small products a group, and the base alone costs none.
+ * The adapters that are in memory. A step reads the rows of those that its tokens ask for, all at once, and each token
+ * keeps its own: any mixture costs two small products a group, and the base alone costs none. What steps read is laid
+ * out anew only where their adapters change: gathered by the graph it would be copied in every step.
  */
 export class AdapterBank {
-  readonly groups: ReadonlyMap<GroupKind, GroupBank>;
   readonly #config: ModelConfig;
-  readonly #shapes: readonly LinearGroup[];
+  readonly #groups: readonly LinearGroup[];
   /** By slot. */
-  readonly #ranges = new Map<number, Map<GroupKind, Range>>();
+  readonly #parts = new Map<number, Map<GroupKind, Part>>();
+  #mix: Mix;
+  /** Steps in a row that needed less than the mix has. */
+  #wideSteps = 0;
 
-  constructor(config: ModelConfig, shapes: readonly LinearGroup[]) {
+  constructor(config: ModelConfig, groups: readonly LinearGroup[]) {
     this.#config = config;
-    this.#shapes = shapes;
-    this.groups = new Map(
-      shapes.map(({ kind, inputs, outputs }) => [kind, new GroupBank(config.layers, inputs, sum(outputs))]),
-    );
+    this.#groups = groups;
+    this.#mix = this.#layOut([]);
   }
 
   /** Puts an adapter into a slot in the place of what was there; undefined empties it. */
   set(slot: number, adapter: LoraAdapter | undefined): void {
-    for (const [kind, range] of this.#ranges.get(slot) ?? []) this.groups.get(kind)!.give(range);
-    this.#ranges.delete(slot);
+    this.#parts.delete(slot);
+    if (this.#mix.slots.has(slot)) this.#mix = this.#layOut([]);
     if (!adapter) return;
     const targeted = targetedModules(this.#config, adapter.config.targetModules);
-    const ranges = new Map<GroupKind, Range>();
-    for (const group of this.#shapes) {
-      const parts = group.modules.filter((module) => this.#inAnyLayer(targeted, module));
-      const range = this.groups.get(group.kind)!.take(parts.length * adapter.config.r);
-      ranges.set(group.kind, range);
-      for (const [p, module] of parts.entries())
-        this.#write(group, module, adapter, targeted, range.from + p * adapter.config.r);
-    }
-    this.#ranges.set(slot, ranges);
+    this.#parts.set(
+      slot,
+      new Map(this.#groups.map((group) => [group.kind, this.#part(group, adapter, targeted)])),
+    );
   }
 
-  /** @param slots of each token [N] */
-  select(kind: GroupKind, slots: readonly number[]): BankSelection {
-    const { layers } = this.#config;
-    const columns: { row: number; slot: number }[] = [];
-    const fillUp = (count: number) => {
-      for (let i = 0; i < count; i++) columns.push({ row: 0, slot: -1 });
+  /** Whether a slot has matrices here; the base and a prefix have none. */
+  holds(slot: number): boolean {
+    return this.#parts.has(slot);
+  }
+
+  /**
+   * What a step reads of its adapters: for each group `selected:` [N, W], 1 where a token's adapter is a row's and else 0,
+   * and for each of its layers `a:` [W, inputs] and `b:` [W, outputs].
+   *
+   * @param slots of each token [N]
+   */
+  feeds(slots: readonly number[]): Record<string, OrtTensor> {
+    const needed = [...new Set(slots)].filter((slot) => this.#parts.has(slot));
+    if (!this.#serves(needed)) {
+      this.#mix = this.#layOut(this.#filledUp(needed));
+      this.#wideSteps = 0;
+    }
+    const feeds = { ...this.#mix.feeds };
+    for (const [kind, rows] of this.#mix.rows) {
+      const selected = new Float32Array(slots.length * rows.length);
+      for (const [n, slot] of slots.entries()) {
+        for (const [w, own] of rows.entries()) if (own === slot) selected[n * rows.length + w] = 1;
+      }
+      feeds[`selected:${kind}`] = new OrtTensor('float32', selected, [slots.length, rows.length]);
+    }
+    return feeds;
+  }
+
+  #serves(needed: readonly number[]): boolean {
+    const { slots, rows } = this.#mix;
+    if (!needed.every((slot) => slots.has(slot))) return false;
+    const wider = [...rows].some(([kind, { length }]) => this.#rows(kind, needed).length < length);
+    this.#wideSteps = wider ? this.#wideSteps + 1 : 0;
+    return this.#wideSteps <= PATIENCE;
+  }
+
+  /** With the adapters of before for which the last blocks have room. */
+  #filledUp(needed: readonly number[]): number[] {
+    const filled = [...needed];
+    const kinds = this.#groups.map(({ kind }) => kind);
+    const widths = kinds.map((kind) => this.#rows(kind, needed).length);
+    for (const slot of this.#mix.slots) {
+      if (filled.includes(slot)) continue;
+      if (kinds.every((kind, k) => this.#rows(kind, [...filled, slot]).length <= widths[k]!))
+        filled.push(slot);
+    }
+    return filled;
+  }
+
+  /** Slot of each row of a group where these adapters lie behind one another. */
+  #rows(kind: GroupKind, slots: readonly number[]): number[] {
+    const rows: number[] = [];
+    const fill = (count: number, slot: number) => {
+      for (let i = 0; i < count; i++) rows.push(slot);
     };
-    for (const slot of new Set(slots)) {
-      const range = this.#ranges.get(slot)?.get(kind);
-      if (!range || range.count === 0) continue;
-      const left = SUM_BLOCK - (columns.length % SUM_BLOCK);
-      if (left < Math.min(range.count, SUM_BLOCK)) fillUp(left);
-      for (let i = 0; i < range.count; i++) columns.push({ row: range.from + i, slot });
+    const left = () => (SUM_BLOCK - (rows.length % SUM_BLOCK)) % SUM_BLOCK;
+    for (const slot of slots) {
+      const { rows: count } = this.#parts.get(slot)!.get(kind)!;
+      if (left() > 0 && left() < Math.min(count, SUM_BLOCK)) fill(left(), -1);
+      fill(count, slot);
     }
-    fillUp((SUM_BLOCK - (columns.length % SUM_BLOCK)) % SUM_BLOCK);
-    const rows = BigInt64Array.from(columns, ({ row }) => BigInt(row * layers));
-    const selected = new Float32Array(slots.length * columns.length);
-    for (const [n, slot] of slots.entries()) {
-      for (const [w, column] of columns.entries())
-        if (column.slot === slot) selected[n * columns.length + w] = 1;
+    fill(left(), -1);
+    return rows;
+  }
+
+  #layOut(slots: readonly number[]): Mix {
+    const rows = new Map<GroupKind, readonly number[]>();
+    const feeds: Record<string, OrtTensor> = {};
+    for (const { kind, inputs, outputs } of this.#groups) {
+      const own = this.#rows(kind, slots);
+      rows.set(kind, own);
+      const sides = [
+        ['a', inputs],
+        ['b', sum(outputs)],
+      ] as const;
+      for (const [side, width] of sides) {
+        const joined = new Float32Array(this.#config.layers * own.length * width);
+        const size = own.length * width;
+        for (const slot of slots) {
+          const part = this.#parts.get(slot)!.get(kind)!;
+          if (part.rows === 0) continue;
+          const at = own.indexOf(slot) * width;
+          for (let layer = 0; layer < this.#config.layers; layer++) {
+            const from = layer * part.rows * width;
+            joined.set(part[side].subarray(from, from + part.rows * width), layer * size + at);
+          }
+        }
+        for (let layer = 0; layer < this.#config.layers; layer++) {
+          const data = joined.subarray(layer * size, (layer + 1) * size);
+          // Without rows B has one column: a product over nothing fills it, and a long prompt would feel the whole width.
+          const columns = side === 'b' && own.length === 0 ? 1 : width;
+          feeds[`${side}:${kind}:${layer}`] = new OrtTensor('float32', data, [own.length, columns]);
+        }
+      }
     }
-    return { rows, selected };
+    return { slots: new Set(slots), rows, feeds };
+  }
+
+  /** A as peft has it; B transposed, scaled, in the columns of its module. */
+  #part(group: LinearGroup, adapter: LoraAdapter, targeted: ReadonlyMap<string, unknown>): Part {
+    const { layers } = this.#config;
+    const { r } = adapter.config;
+    const { inputs } = group;
+    const outputs = sum(group.outputs);
+    const scaling = loraScaling(adapter.config);
+    const modules = group.modules.filter((module) => this.#inAnyLayer(targeted, module));
+    const rows = modules.length * r;
+    const a = new Float32Array(layers * rows * inputs);
+    const b = new Float32Array(layers * rows * outputs);
+    for (const [p, module] of modules.entries()) {
+      const index = group.modules.indexOf(module);
+      const own = group.outputs[index]!;
+      const column = sum(group.outputs.slice(0, index));
+      for (let layer = 0; layer < layers; layer++) {
+        const name = moduleName(layer, module);
+        if (!targeted.has(name)) continue;
+        const names = loraNames(name);
+        const sourceB = adapter.tensors.get(names.b)!.data;
+        const row = layer * rows + p * r;
+        a.set(adapter.tensors.get(names.a)!.data, row * inputs);
+        for (let k = 0; k < r; k++) {
+          const rowB = b.subarray((row + k) * outputs, (row + k + 1) * outputs);
+          for (let o = 0; o < own; o++) rowB[column + o] = scaling * sourceB[o * r + k]!;
+        }
+      }
+    }
+    return { rows, a, b };
   }
 
   #inAnyLayer(targeted: ReadonlyMap<string, unknown>, module: string): boolean {
     for (let layer = 0; layer < this.#config.layers; layer++)
       if (targeted.has(moduleName(layer, module))) return true;
     return false;
-  }
-
-  /** A as peft has it; B transposed, scaled, in the columns of its module. */
-  #write(
-    group: LinearGroup,
-    module: string,
-    adapter: LoraAdapter,
-    targeted: ReadonlyMap<string, unknown>,
-    from: number,
-  ): void {
-    const { a, b, inputs, outputs, layers } = this.groups.get(group.kind)!;
-    const { r } = adapter.config;
-    const scaling = loraScaling(adapter.config);
-    const index = group.modules.indexOf(module);
-    const own = group.outputs[index]!;
-    const column = sum(group.outputs.slice(0, index));
-    for (let layer = 0; layer < layers; layer++) {
-      const name = moduleName(layer, module);
-      const names = loraNames(name);
-      const sourceA = targeted.has(name) ? adapter.tensors.get(names.a)!.data : undefined;
-      const sourceB = targeted.has(name) ? adapter.tensors.get(names.b)!.data : undefined;
-      for (let k = 0; k < r; k++) {
-        const row = (from + k) * layers + layer;
-        const rowA = a.subarray(row * inputs, (row + 1) * inputs).fill(0);
-        const rowB = b.subarray(row * outputs, (row + 1) * outputs).fill(0);
-        if (!sourceA || !sourceB) continue;
-        rowA.set(sourceA.subarray(k * inputs, (k + 1) * inputs));
-        for (let o = 0; o < own; o++) rowB[column + o] = scaling * sourceB[o * r + k]!;
-      }
-    }
   }
 }

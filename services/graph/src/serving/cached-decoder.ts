@@ -7,6 +7,7 @@ import { createSession } from '../onnx/session.ts';
 import { AdapterBank } from './adapter-bank.ts';
 import { checkRows } from './check-rows.ts';
 import { decoderGraph } from './decoder-graph.ts';
+import { imageAttention, type Looks, lookingLayers, queriesOf } from './image-attention.ts';
 import { KeyValuePool } from './key-value-pool.ts';
 import { inCompany, type LaneBatch, laneBatches } from './lanes.ts';
 import { linearGroups } from './linear-groups.ts';
@@ -23,6 +24,13 @@ export interface CachedDecoderOptions {
   blockSize: number;
   /** Adapters beside the base. */
   adapterSlots: number;
+  /**
+   * Largest weights that are packed once more, for a graph without the adapters' parts (0): steps of the base alone then
+   * take up to a tenth less.
+   */
+  baseCopyBytes?: number;
+  /** Whether images may stand among the tokens (false). */
+  images?: boolean;
   /** How weights are kept: float32 where nothing is said. */
   precision?: ServingPrecision;
   /** Inputs that share a scale with int4 (32). */
@@ -47,6 +55,13 @@ export interface DecodeRow {
   stepwise?: boolean | undefined;
   /** Tokens whose logits are asked for: the last (default), each, or none. */
   logits?: 'last' | 'each' | 'none' | undefined;
+  /**
+   * What stands in the place of some of `tokens`, from the index `from` on: [n, hiddenSize], n tokens. What a prefix of
+   * equal tokens holds is not equal then.
+   */
+  images?: readonly { from: number; tokens: Float32Array }[] | undefined;
+  /** What some of `tokens` look at is wanted in the place of logits, where the decoder takes images. */
+  looks?: Looks | undefined;
   /** Gives the likeliest token and its logit in the place of each row of logits, which then need not be copied. */
   top?: boolean | undefined;
 }
@@ -66,7 +81,10 @@ const GATHERING_COST = 2;
 export class CachedDecoder {
   readonly config: ModelConfig;
   readonly #options: CachedDecoderOptions;
-  readonly #session: InferenceSession;
+  /** With the parts of adapters, where there is room for any. */
+  readonly #adapted: InferenceSession | undefined;
+  /** Without them. */
+  readonly #base: InferenceSession | undefined;
   readonly #feeds: FeedSource;
   readonly #pool: KeyValuePool;
   readonly #bank: AdapterBank;
@@ -79,12 +97,13 @@ export class CachedDecoder {
   private constructor(
     config: ModelConfig,
     options: CachedDecoderOptions,
-    session: InferenceSession,
+    sessions: { adapted: InferenceSession | undefined; base: InferenceSession | undefined },
     weightBytes: number,
   ) {
     this.config = config;
     this.#options = options;
-    this.#session = session;
+    this.#adapted = sessions.adapted;
+    this.#base = sessions.base;
     this.#weightBytes = weightBytes;
     this.#pool = new KeyValuePool(config, options.blocks, options.blockSize);
     this.#bank = new AdapterBank(config, linearGroups(config));
@@ -97,6 +116,7 @@ export class CachedDecoder {
       bank: this.#bank,
       rope: ropeTables(config, this.#positions),
       precision: options.precision ?? 'float32',
+      images: options.images ?? false,
     };
   }
 
@@ -107,11 +127,17 @@ export class CachedDecoder {
       int4Block: options.int4Block ?? 32,
     };
     const packed = packedWeights(checkpoint, options.cacheFolder, packing);
-    const { model, files } = decoderGraph(config, packed, options, packing);
-    // Shapes differ from step to step, and a plan of memory for each of them would be kept.
-    const session = await createSession(model, files, { threads: options.threads, memoryPattern: false });
     const weightBytes = [...packed.values()].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
-    return new CachedDecoder(config, options, session, weightBytes);
+    const { adapterSlots, baseCopyBytes = 0, images = false } = options;
+    const session = (adapted: boolean) => {
+      const { model, files } = decoderGraph(config, packed, options, packing, { adapted, images });
+      // Shapes differ from step to step, and a plan of memory for each of them would be kept.
+      return createSession(model, files, { threads: options.threads, memoryPattern: false });
+    };
+
+    const adapted = adapterSlots > 0 ? await session(true) : undefined;
+    const base = !adapted || weightBytes <= baseCopyBytes ? await session(false) : undefined;
+    return new CachedDecoder(config, options, { adapted, base }, weightBytes);
   }
 
   /** Puts an adapter into a slot from 1; not while a step runs. */
@@ -130,7 +156,7 @@ export class CachedDecoder {
   /**
    * Computes the new tokens of each row, keeps their keys and values, and returns the logits that it asks for,
    * [vocabSize] or [tokens, vocabSize], or [tokens, 2] with `top`; of a row with targets their natural log probabilities
-   * [targets.length].
+   * [targets.length]; of a row that looks its attention [queries, positions].
    * @throws RangeError, before anything is computed, for a row that can't be: no tokens, tokens outside the vocabulary,
    *   positions beyond the context, blocks or slots that do not exist
    */
@@ -144,6 +170,8 @@ export class CachedDecoder {
       blockSize,
       prefixes: this.#prefixes.map((_, slot) => this.prefixTokens(slot)),
     });
+    if (!this.#options.images && rows.some(({ images, looks }) => images?.length || looks))
+      throw new RangeError('this decoder was made without images');
     for (const row of rows) this.#begin(row);
     const results = new Map<DecodeRow, Float32Array>();
     const plain = rows.filter(({ targets }) => !targets);
@@ -168,7 +196,8 @@ export class CachedDecoder {
 
   /** Gives native memory back; not while a step runs. */
   async release(): Promise<void> {
-    await this.#session.release();
+    await this.#adapted?.release();
+    await this.#base?.release();
   }
 
   get #blockBytes(): number {
@@ -191,9 +220,15 @@ export class CachedDecoder {
     // Not every operator takes no rows at all; one row of the head is little beside a chunk.
     const none = asked.length === 0;
     const whole = [...wanted.keys()].some((row) => !row.top && row.logits !== 'none');
-    const { logits, top } = await this.#compute(batch, none ? [0] : asked, whole);
+    const looking = [...wanted.keys()].some(({ looks }) => looks);
+    const { logits, top, queries } = await this.#compute(batch, none ? [0] : asked, { whole, looking });
     let from = 0;
     for (const [row, { length }] of wanted) {
+      if (row.looks) {
+        const { at } = batch.lanes.find((lane) => lane.row === row)!;
+        results.set(row, imageAttention(this.config, this.#pool, row, row.looks, { queries, at }));
+        continue;
+      }
       const result = row.top
         ? top.subarray(2 * from, 2 * (from + length))
         : logits?.subarray(from * vocabSize, (from + length) * vocabSize);
@@ -203,18 +238,22 @@ export class CachedDecoder {
   }
 
   /**
-   * Runs the graph and keeps the new keys and values; logits [logitRows, vocabSize] where they are wanted whole, and the
-   * likeliest token of each and its logit [logitRows, 2].
+   * Runs the graph and keeps the new keys and values; logits [logitRows, vocabSize] where they are wanted whole, the
+   * likeliest token of each and its logit [logitRows, 2], and the queries of the layers that are looked at [N, heads *
+   * headDim] where a row looks.
    */
   async #compute(
     batch: LaneBatch,
     logitRows: readonly number[],
-    whole: boolean,
-  ): Promise<{ logits: Float32Array | undefined; top: Float32Array }> {
+    { whole, looking }: { whole: boolean; looking: boolean },
+  ): Promise<{ logits: Float32Array | undefined; top: Float32Array; queries: Float32Array[] }> {
     const computed = inCompany(batch);
     // What is not asked for is not copied out of the runtime.
-    const wanted = ['new_key_values', 'top_tokens', 'top_logits', ...(whole ? ['logits'] : [])];
-    const outputs = await this.#session.run(stepFeeds(this.#feeds, computed, logitRows), wanted);
+    const looked = looking ? lookingLayers(this.config).map(queriesOf) : [];
+    const wanted = ['new_key_values', 'top_tokens', 'top_logits', ...(whole ? ['logits'] : []), ...looked];
+    const plain = this.#base && batch.lanes.every(({ row }) => !this.#bank.holds(row.adapterSlot));
+    const session = plain ? this.#base! : this.#adapted!;
+    const outputs = await session.run(stepFeeds(this.#feeds, computed, logitRows, !plain), wanted);
     const fresh = outputs.new_key_values!.data as Float32Array;
     const { width } = this.#pool;
     const stride = computed.lanes.length * batch.length * width;
@@ -227,7 +266,11 @@ export class CachedDecoder {
     const top = Float32Array.from({ length: 2 * tokens.length }, (_, i) =>
       i % 2 === 0 ? Number(tokens[i >> 1]) : values[i >> 1]!,
     );
-    return { logits: outputs.logits?.data as Float32Array | undefined, top };
+    return {
+      logits: outputs.logits?.data as Float32Array | undefined,
+      top,
+      queries: looked.map((name) => outputs[name]!.data as Float32Array),
+    };
   }
 
   async #score(row: DecodeRow, targets: readonly number[]): Promise<Float32Array> {
@@ -238,11 +281,12 @@ export class CachedDecoder {
     for (let from = 0, end = 0; from < tokens.length; from = end) {
       // What only leads up to the targets goes through with the first of them.
       end = Math.min(tokens.length, Math.max(from, context) + SCORED_AT_ONCE);
-      const part = { ...row, tokens: tokens.slice(from, end), start: start + from, stepwise: false };
+      const images = row.images?.map((image) => ({ ...image, from: image.from - from }));
+      const part = { ...row, tokens: tokens.slice(from, end), start: start + from, stepwise: false, images };
       const [batch] = laneBatches([part], () => false, this.#options.blockSize);
       const first = Math.max(from, context);
       const asked = Array.from({ length: end - first }, (_, i) => first - from + i);
-      const logits = (await this.#compute(batch!, asked, true)).logits!;
+      const logits = (await this.#compute(batch!, asked, { whole: true, looking: false })).logits!;
       for (let i = first; i < end; i++) {
         const at = (i - first) * vocabSize;
         const target = targets[i - context]!;

@@ -76,6 +76,28 @@ export class KeyValuePool {
     for (let i = 0; i < count; i++) this.write(table, from + i, saved, i * sides * width, width);
   }
 
+  /**
+   * Products of a query with the keys of a sequence's positions.
+   * @param query [headDim]
+   * @param products [end], filled from `begin` on
+   */
+  dotKeys(
+    layer: number,
+    head: number,
+    table: BlockTable,
+    query: Float32Array,
+    products: Float32Array,
+    [begin, end]: readonly [number, number],
+  ): void {
+    const { headDim, data } = this;
+    for (let position = begin; position < end; position++) {
+      const at = this.#offset(2 * layer, head, table, position);
+      let sum = 0;
+      for (let i = 0; i < headDim; i++) sum += query[i]! * data[at + i]!;
+      products[position] = sum;
+    }
+  }
+
   #offset(side: number, head: number, table: BlockTable, position: number): number {
     const block = table[Math.floor(position / this.blockSize)]!;
     const row = (side * this.heads + head) * this.blocks + block;

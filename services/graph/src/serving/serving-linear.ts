@@ -6,7 +6,9 @@ import { HEAD, type PackingOptions, packedName } from './packed-weights.ts';
 
 /** The products of a serving graph, in one precision, adapters included. */
 export interface ServingLinear {
-  /** Outputs of a group's modules, each [N, M]. */
+  /** Outputs of a group's modules behind one another, [N, sum of M]. */
+  joined(layer: number, group: LinearGroup, x: Value): Value;
+  /** The same, each [N, M]. */
   group(layer: number, group: LinearGroup, x: Value): Value[];
   /** Logits [L, vocabSize] of hidden states [L, hiddenSize]. */
   head(x: Value): Value;
@@ -15,22 +17,29 @@ export interface ServingLinear {
 /** x W^T of a packed weight. */
 type Product = (name: string, x: Value, outputs: number, inputs: number) => Value;
 
+/** @param adapted whether adapters of a bank are added */
 export function servingLinear(
   graph: OnnxGraph,
   config: ModelConfig,
   weights: WeightSource,
   options: PackingOptions,
   headName: string,
+  adapted: boolean,
 ): ServingLinear {
   const product = products[options.precision](graph, weights, options);
-  const adapt = bankedAdapters(graph);
+  const adapt = adapted ? bankedAdapters(graph) : undefined;
+  const joined: ServingLinear['joined'] = (layer, { kind, inputs, outputs, bias }, x) => {
+    const all = sum(outputs);
+    const name = packedName(layer, kind);
+    let y = product(options.precision === 'float32' ? fileName(layer, kind) : name, x, all, inputs);
+    if (bias) y = graph.node('Add', [y, weights.get(`${name}.bias`, [all])]);
+    return adapt?.(layer, kind, inputs, x, y) ?? y;
+  };
   return {
-    group(layer, { kind, inputs, outputs, bias }, x) {
-      const all = sum(outputs);
-      const name = packedName(layer, kind);
-      let y = product(options.precision === 'float32' ? fileName(layer, kind) : name, x, all, inputs);
-      if (bias) y = graph.node('Add', [y, weights.get(`${name}.bias`, [all])]);
-      y = adapt(layer, kind, inputs, all, x, y);
+    joined,
+    group(layer, group, x) {
+      const { outputs } = group;
+      const y = joined(layer, group, x);
       if (outputs.length === 1) return [y];
       return graph.nodes('Split', [y, graph.ints(outputs)], outputs.length, { axis: { int: -1 } });
     },
@@ -56,24 +65,19 @@ const products: Record<
   int8: (graph, weights) => {
     const middle = graph.bytes('int8_middle', 'uint8', [], Uint8Array.of(128));
     // As many as there are rows; the rounding asks for one each.
-    const middles = graph.input('int8_middles', 'uint8', ['N']);
-    const round = (x: Value, zeros: Value) => {
-      const largest = graph.node('ReduceMax', [graph.node('Abs', [x]), graph.ints([-1])], {
-        keepdims: { int: 0 },
-      });
-      const scale = graph.node('Max', [
-        graph.node('Mul', [largest, graph.float(1 / 127)]),
-        graph.float(1e-30),
-      ]);
-      const values = graph.node('QuantizeLinear', [x, scale, zeros], { axis: { int: 0 } });
-      return { values, scale: graph.node('Unsqueeze', [scale, graph.ints([1])]) };
-    };
+    const middles = graph.input('int8_middles', 'uint8', ['N', 1]);
+    const headMiddles = graph.input('int8_head_middles', 'uint8', ['L', 1]);
     return (name, x, outputs, inputs) => {
-      const zeros = name === HEAD ? graph.input('int8_head_middles', 'uint8', ['L']) : middles;
-      const { values, scale } = round(x, zeros);
+      const largest = graph.node('ReduceMax', [graph.node('Abs', [x]), graph.ints([-1])]);
+      // A row of zeros has the scale 0: whatever its quotients are rounded to, 0 times that is 0 again.
+      const scale = graph.node('Mul', [largest, graph.float(1 / 127)]);
+      const rounded = graph.node('QuantizeLinear', [x, scale, name === HEAD ? headMiddles : middles], {
+        axis: { int: 1 },
+        block_size: { int: inputs },
+      });
       const packed = weights.get(`${name}.int8`, [inputs, outputs], 'int8');
       const scales = weights.get(`${name}.scales`, [outputs]);
-      const y = graph.node('ms.MatMulIntegerToFloat', [values, packed, graph.float(1), scales, middle]);
+      const y = graph.node('ms.MatMulIntegerToFloat', [rounded, packed, graph.float(1), scales, middle]);
       return graph.node('Mul', [y, scale]);
     };
   },
@@ -94,30 +98,23 @@ const products: Record<
     },
 };
 
-/** y + ((x A^T) * selected) B of the bank's rows in use; with none of them in use this computes nothing. */
+/**
+ * y + ((x A^T) * selected) B of the rows that lie ready. With none of them B has one column, and all this is an addition
+ * of [N, 1].
+ */
 function bankedAdapters(graph: OnnxGraph) {
-  const inputs = new Map<GroupKind, { a: Value; b: Value; rows: Value; selected: Value }>();
-  const inputsOf = (kind: GroupKind, width: number, outputs: number) => {
-    let found = inputs.get(kind);
-    if (!found) {
-      found = {
-        a: graph.input(`a:${kind}`, 'float32', [`${kind}_bank`, width]),
-        b: graph.input(`b:${kind}`, 'float32', [`${kind}_bank`, outputs]),
-        rows: graph.input(`rows:${kind}`, 'int64', [`${kind}_rows`]),
-        selected: graph.input(`selected:${kind}`, 'float32', ['N', `${kind}_rows`]),
-      };
-      inputs.set(kind, found);
-    }
-    return found;
+  const selections = new Map<GroupKind, Value>();
+  const selectionOf = (kind: GroupKind) => {
+    const selected =
+      selections.get(kind) ?? graph.input(`selected:${kind}`, 'float32', ['N', `${kind}_rows`]);
+    selections.set(kind, selected);
+    return selected;
   };
-  const axis = { axis: { int: 0 } } as const;
-  return (layer: number, kind: GroupKind, width: number, outputs: number, x: Value, y: Value): Value => {
-    const { a, b, rows, selected } = inputsOf(kind, width, outputs);
-    const own = graph.node('Add', [rows, graph.int(layer)]);
-    const ranks = graph.node('ms.FusedMatMul', [x, graph.node('Gather', [a, own], axis)], {
-      transB: { int: 1 },
-    });
-    const kept = graph.node('Mul', [ranks, selected]);
-    return graph.node('Add', [y, graph.node('MatMul', [kept, graph.node('Gather', [b, own], axis)])]);
+  return (layer: number, kind: GroupKind, width: number, x: Value, y: Value): Value => {
+    const a = graph.input(`a:${kind}:${layer}`, 'float32', [`${kind}_rows`, width]);
+    const b = graph.input(`b:${kind}:${layer}`, 'float32', [`${kind}_rows`, `${kind}_columns`]);
+    const ranks = graph.node('ms.FusedMatMul', [x, a], { transB: { int: 1 } });
+    const kept = graph.node('Mul', [ranks, selectionOf(kind)]);
+    return graph.node('Add', [y, graph.node('MatMul', [kept, b])]);
   };
 }

@@ -14,30 +14,39 @@ export interface FeedSource {
   rope: RopeTables;
   bank: AdapterBank;
   precision: ServingPrecision;
+  /** Whether the graphs take images. */
+  images: boolean;
 }
 
 /**
  * The inputs of one run of the decoder's graph.
  * @param logitRows tokens of the batch whose logits are asked for
+ * @param adapted whether the graph is the one with adapters
  */
 export function stepFeeds(
   source: FeedSource,
   batch: LaneBatch,
   logitRows: readonly number[],
+  adapted: boolean,
 ): Record<string, OrtTensor> {
   const { pool, config, precision } = source;
   const { lanes, length } = batch;
   const tokens = lanes.length * length;
-  const past = Math.max(...lanes.map((lane) => contextBlocks(lane, pool.blockSize)));
+  const writes = laneWrites(batch);
+  const past = Math.max(...writes.positions.map((at) => Math.ceil((at + writes.count) / pool.blockSize)));
+  // A step reads each key once for all heads that share it; a chunk has the more heads to compute side by side.
+  const group = length === 1 ? config.heads / config.keyValueHeads : 1;
   const feeds: Record<string, OrtTensor> = {
     ...tokenFeeds(source, batch),
     ...poolFeeds(pool, batch, past),
-    ...writeFeeds(pool, batch, past),
-    attention_mask: maskFeed(config, batch, past * pool.blockSize),
+    write_tokens: int64(writes.tokens, [lanes.length, writes.count]),
+    write_positions: int64(writes.positions, [lanes.length]),
+    attention_mask: maskFeed(config, batch, group, past * pool.blockSize),
     logit_rows: int64(logitRows, [logitRows.length]),
-    row_shape: int64([lanes.length, length], [2]),
-    ...adapterFeeds(source.bank, config.layers, batch),
+    query_shape: int64([lanes.length, length, config.heads / group, group * config.headDim], [4]),
+    ...(adapted ? source.bank.feeds(slotsOf(batch)) : {}),
   };
+  if (source.images) Object.assign(feeds, imageFeeds(config.hiddenSize, batch));
   if (precision === 'int8') {
     feeds.int8_middles = middles(tokens);
     feeds.int8_head_middles = middles(logitRows.length);
@@ -85,58 +94,69 @@ function poolFeeds(pool: KeyValuePool, { lanes }: LaneBatch, past: number): Reco
   };
 }
 
-/** Where the new keys and values go among those that each lane reads: its own, and those of its row before it. */
-function writeFeeds(
-  { heads, blockSize }: KeyValuePool,
-  { lanes, length }: LaneBatch,
-  past: number,
-): Record<string, OrtTensor> {
-  const size = past * blockSize;
+/** What stands in the place of tokens, lane by lane; a token that is repeated to fill a lane up is looked at by nobody. */
+function imageFeeds(hiddenSize: number, { lanes }: LaneBatch): Record<string, OrtTensor> {
   const rows: number[] = [];
-  const source: number[] = [];
-  for (const [l, { row, first, tokens, at }] of lanes.entries()) {
-    // Lanes of one row follow one another, a token each.
-    const before = length === 1 ? first : 0;
-    for (let t = -before; t < tokens.length; t++) {
-      for (let head = 0; head < heads; head++) {
-        rows.push((l * heads + head) * size + row.start + first + t);
-        source.push((at + t) * heads + head);
-      }
+  const parts: Float32Array[] = [];
+  for (const { row, first, tokens, at } of lanes) {
+    for (const { from, tokens: image } of row.images ?? []) {
+      const begin = Math.max(from, first);
+      const end = Math.min(from + image.length / hiddenSize, first + tokens.length);
+      for (let t = begin; t < end; t++) rows.push(at + t - first);
+      if (begin < end) parts.push(image.subarray((begin - from) * hiddenSize, (end - from) * hiddenSize));
     }
   }
-  return { write_rows: int64(rows, [rows.length, 1]), write_source: int64(source, [source.length]) };
+  const joined = new Float32Array(rows.length * hiddenSize);
+  let length = 0;
+  for (const part of parts) {
+    joined.set(part, length);
+    length += part.length;
+  }
+  return {
+    image_rows: int64(rows, [rows.length, 1]),
+    image_tokens: new OrtTensor('float32', joined, [rows.length, hiddenSize]),
+  };
 }
 
-function maskFeed(config: ModelConfig, { lanes, length }: LaneBatch, size: number): OrtTensor {
-  const mask = new Float32Array(lanes.length * length * size).fill(MASKED);
+/**
+ * What each lane writes among the keys that it reads: a chunk its own tokens; a step all those of its row, of which the
+ * mask hides the later ones. Equally many for all, so that shorter ones go on with their last, behind what they look at.
+ */
+function laneWrites({ lanes, length }: LaneBatch): { count: number; tokens: number[]; positions: number[] } {
+  const count = length > 1 ? length : Math.max(...lanes.map(({ row }) => row.tokens.length));
+  const tokens: number[] = [];
+  const positions: number[] = [];
+  for (const { row, first, tokens: own, at } of lanes) {
+    const begin =
+      length > 1 ? { at, first, size: own.length } : { at: at - first, first: 0, size: row.tokens.length };
+    positions.push(row.start + begin.first);
+    for (let t = 0; t < count; t++) tokens.push(begin.at + Math.min(t, begin.size - 1));
+  }
+  return { count, tokens, positions };
+}
+
+/** @param group queries a token that see the same: rows of the mask one behind the other */
+function maskFeed(config: ModelConfig, { lanes, length }: LaneBatch, group: number, size: number): OrtTensor {
+  const mask = new Float32Array(lanes.length * length * group * size).fill(MASKED);
   for (const { row, first, tokens, at } of lanes) {
     for (let t = 0; t < length; t++) {
       const position = row.start + first + Math.min(t, tokens.length - 1);
       const seen = config.slidingWindow === undefined ? 0 : Math.max(0, position - config.slidingWindow + 1);
-      mask.fill(0, (at + t) * size + seen, (at + t) * size + position + 1);
+      for (let g = 0; g < group; g++) {
+        const from = ((at + t) * group + g) * size;
+        mask.fill(0, from + seen, from + position + 1);
+      }
     }
   }
-  return new OrtTensor('float32', mask, [lanes.length, 1, length, size]);
+  return new OrtTensor('float32', mask, [lanes.length, 1, length * group, size]);
 }
 
-function adapterFeeds(
-  bank: AdapterBank,
-  layers: number,
-  { lanes, length }: LaneBatch,
-): Record<string, OrtTensor> {
-  const slots = lanes.flatMap(({ row }) => new Array<number>(length).fill(row.adapterSlot));
-  const feeds: Record<string, OrtTensor> = {};
-  for (const [kind, { a, b, rows: held, inputs, outputs }] of bank.groups) {
-    const { rows, selected } = bank.select(kind, slots);
-    feeds[`a:${kind}`] = new OrtTensor('float32', a, [held * layers, inputs]);
-    feeds[`b:${kind}`] = new OrtTensor('float32', b, [held * layers, outputs]);
-    feeds[`rows:${kind}`] = new OrtTensor('int64', rows, [rows.length]);
-    feeds[`selected:${kind}`] = new OrtTensor('float32', selected, [slots.length, rows.length]);
-  }
-  return feeds;
+/** Adapter of each token, those that fill a lane up included. */
+function slotsOf({ lanes, length }: LaneBatch): number[] {
+  return lanes.flatMap(({ row }) => new Array<number>(length).fill(row.adapterSlot));
 }
 
-const middles = (count: number) => new OrtTensor('uint8', new Uint8Array(count).fill(128), [count]);
+const middles = (count: number) => new OrtTensor('uint8', new Uint8Array(count).fill(128), [count, 1]);
 
 function int64(values: readonly number[], shape: number[]): OrtTensor {
   return new OrtTensor('int64', BigInt64Array.from(values, BigInt), shape);

@@ -1,7 +1,9 @@
 import { frozenHeadLoss } from '../autodiff/head-loss.ts';
-import { crossEntropy, linear, selectRows } from '../autodiff/ops.ts';
+import { crossEntropy, embedding, linear, replaceRows, selectRows } from '../autodiff/ops.ts';
 import { type Products, Tape, type Tensor } from '../autodiff/tape.ts';
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { Checkpoint, Stored } from '../checkpoint/checkpoint.ts';
+import type { LlavaCheckpoint } from '../checkpoint/vision.ts';
+import type { ModelConfig } from '../models/config.ts';
 import { decoder, headWeightName, linearModules, weightShapes } from '../models/transformer.ts';
 import { OnnxGraph, type Value } from '../onnx/graph.ts';
 import { WeightSource } from '../onnx/weights.ts';
@@ -16,6 +18,7 @@ import { loraAdapter, loraOwnWeights } from './lora.ts';
 import { type TrainableSpec, trainableShapes } from './methods.ts';
 import { isLong, packedAttention } from './packed-attention.ts';
 import { prefixEncoder } from './prefix.ts';
+import { type SightSpec, sightRows, sightShapes, sightTensors } from './sight.ts';
 
 /** A serialised graph and what its session needs. */
 export interface BuiltGraph {
@@ -41,6 +44,14 @@ export interface BuildOptions {
   products: Products;
   /** Weights that another graph of the same precision has packed already. */
   frozen?: FrozenWeights;
+  /** What the model sees with, where it does. */
+  sight?: Sight;
+}
+
+/** Tower and projector before a decoder, and what of them trains. */
+export interface Sight extends SightSpec {
+  /** In float32; of what trains in full only the configuration is read. */
+  checkpoint: LlavaCheckpoint;
 }
 
 /**
@@ -60,12 +71,12 @@ export function buildTraining(
   const tape = new Tape(new OnnxGraph(), options.products);
   const { graph } = tape;
   const parameters = new Map<string, Tensor>();
-  for (const [name, shape] of trainableShapes(config, spec)) {
+  for (const [name, shape] of allTrainable(config, spec, options.sight)) {
     const value = graph.input(name, 'float32', shape);
     parameters.set(name, options.gradients ? tape.parameter(value) : tape.constant(value));
   }
   const parameter = (name: string) => parameters.get(name)!;
-  const weights = new WeightSource(graph, checkpoint);
+  const weights = new WeightSource(graph, withSight(checkpoint, options.sight));
   const shapes = weightShapes(config);
   const lora = spec.method === 'lora' || spec.method === 'qlora' ? spec.lora : undefined;
   // An adapter may train some of the model's own weights, under names of its own.
@@ -129,6 +140,7 @@ export function buildTraining(
       : undefined;
   const hidden = decoder(tape, config, ids, {
     weight,
+    ...(options.sight ? { embed: embedWith(options.sight) } : {}),
     rotation,
     attention: packedAttention(tape, config, layout, prefix, again),
     ...(packed ? { linear: packed } : {}),
@@ -151,6 +163,20 @@ export function buildTraining(
   }
   return { model: graph.serialize(), files: weights.files, dropout, frozen };
 
+  /** Tokens are looked up, images are seen. */
+  function embedWith(sight: Sight): (ids: Value) => Tensor {
+    return (ids) => {
+      const rows = {
+        features: graph.input('feature_rows', 'int64', ['R']),
+        images: graph.input('image_rows', 'int64', ['R']),
+      };
+      const find = (name: string) => parameters.get(name);
+      const images = sightRows(tape, sight.checkpoint.config, sight, weights, find, rows.features);
+      const tokens = embedding(tape, weight('model.embed_tokens.weight'), ids);
+      return replaceRows(tape, tokens, images, rows.images);
+    };
+  }
+
   function frozenLinear(): ((...of: Parameters<FrozenLinear>) => Tensor | undefined) | undefined {
     const { precision } = options;
     if (precision === 'float32') return undefined;
@@ -159,4 +185,19 @@ export function buildTraining(
     const linearOf = precision === 'nf4' ? nf4Linear(tape, those) : int8Linear(tape, those, frozen, weight);
     return (module, x, bias) => (those.has(module) ? linearOf(module, x, bias) : undefined);
   }
+}
+
+/** Shapes of all that trains. */
+export function allTrainable(
+  config: ModelConfig,
+  spec: TrainableSpec,
+  sight: Sight | undefined,
+): Map<string, number[]> {
+  const shapes = trainableShapes(config, spec);
+  return sight ? new Map([...shapes, ...sightShapes(sight.checkpoint.config, sight)]) : shapes;
+}
+
+/** The tensors of all parts; the names of tower and projector begin with the part's. */
+function withSight({ tensors }: Checkpoint, sight: Sight | undefined): Stored {
+  return sight ? { tensors: new Map([...tensors, ...sightTensors(sight.checkpoint).tensors]) } : { tensors };
 }

@@ -39,12 +39,20 @@ export function targetedModules(
   config: ModelConfig,
   targets: readonly string[],
 ): Map<string, [number, number]> {
-  const all = linearModules(config);
+  return modulesNamed(linearModules(config), targets);
+}
+
+/** Those of a model's linear modules that are named, whole or by their ends. @throws CheckpointError */
+export function modulesNamed(
+  all: Map<string, [number, number]>,
+  targets: readonly string[],
+): Map<string, [number, number]> {
   if (targets.includes('all-linear')) return all;
   for (const target of targets) {
     if (![...all.keys()].some((module) => matches(module, target))) {
+      const ends = new Set([...all.keys()].map((module) => module.slice(module.lastIndexOf('.') + 1)));
       throw new CheckpointError(
-        `target module ${target} is not in the model; its linear modules end in q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj`,
+        `target module ${target} is not in the model; its linear modules end in ${[...ends].join(', ')}`,
       );
     }
   }
@@ -130,12 +138,17 @@ export function initialLora(
       tensors.set(name, { shape, data: weight(source).slice() });
       continue;
     }
-    const data = new Float32Array(shape[0]! * shape[1]!);
-    const bound = 1 / Math.sqrt(shape[1]!);
-    if (name.includes('.lora_A.')) for (let i = 0; i < data.length; i++) data[i] = (2 * random() - 1) * bound;
-    tensors.set(name, { shape, data });
+    tensors.set(name, initialMatrix(name, shape, random));
   }
   return tensors;
+}
+
+/** A matrix of a fresh adapter by its name. @param shape [rows, columns] @param random uniform in [0, 1) */
+export function initialMatrix(name: string, shape: number[], random: () => number): NamedTensor {
+  const data = new Float32Array(shape[0]! * shape[1]!);
+  const bound = 1 / Math.sqrt(shape[1]!);
+  if (name.includes('.lora_A.')) for (let i = 0; i < data.length; i++) data[i] = (2 * random() - 1) * bound;
+  return { shape, data };
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { SequenceImage } from './sequence-images.ts';
+
 /** Token sequences of different lengths, laid out for one run: packed for linear layers, padded for attention. */
 export interface PackedBatch {
   /** Real tokens in all, N. */
@@ -29,6 +31,8 @@ export interface PackedBatch {
 export interface Sequence {
   ids: ArrayLike<number>;
   labels: ArrayLike<number>;
+  /** Images in the order in which their tokens stand; for a model that sees. */
+  images?: readonly SequenceImage[];
 }
 
 /** Added to the score of a token that may not be looked at; exp of it is exactly 0. */

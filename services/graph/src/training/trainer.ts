@@ -7,13 +7,14 @@ import type { ModelConfig } from '../models/config.ts';
 import { ropeTables } from '../models/rope.ts';
 import type { Provider } from '../onnx/provider.ts';
 import { createSession } from '../onnx/session.ts';
-import { type BuiltGraph, buildTraining } from './build.ts';
-import { checkBatch } from './check-batch.ts';
+import { allTrainable, type BuiltGraph, buildTraining, type Sight } from './build.ts';
+import { BatchError, checkBatch } from './check-batch.ts';
 import { keepMask, mix } from './dropout.ts';
 import type { FrozenPrecision } from './frozen-linear.ts';
-import { type TrainableSpec, trainableShapes } from './methods.ts';
+import type { TrainableSpec } from './methods.ts';
 import { PARTS, queryParts } from './packed-attention.ts';
 import { type PackedBatch, packSequences, type Sequence } from './packing.ts';
+import { SightFeeds } from './sight-feeds.ts';
 
 export interface TrainingOptions {
   threads: number;
@@ -29,7 +30,13 @@ export interface TrainingOptions {
   forwardPrecision?: 'float32' | 'int8' | 'float16';
   /** What it computes on (default `cpu`). */
   provider?: Provider;
+  /** For a model that sees: its tower and projector, and what of them trains. */
+  sight?: Sight;
+  /** Bytes of what a frozen tower made of images that are kept (default 1 GiB). */
+  imageCacheBytes?: number;
 }
+
+const IMAGE_CACHE_BYTES = 2 ** 30;
 
 /** Loss and gradients of one micro-batch. */
 export interface StepResult {
@@ -53,6 +60,7 @@ export class TrainingGraph {
   readonly #built: BuiltGraph;
   readonly #session: InferenceSession;
   readonly #tables: Record<string, OrtTensor>;
+  readonly #sight: SightFeeds | undefined;
   /** The forward pass alone, made when it is first asked for. */
   #forward: InferenceSession | undefined;
 
@@ -62,14 +70,16 @@ export class TrainingGraph {
     options: TrainingOptions,
     built: BuiltGraph,
     session: InferenceSession,
+    sight: SightFeeds | undefined,
   ) {
     this.#checkpoint = checkpoint;
     this.config = checkpoint.config;
-    this.shapes = trainableShapes(checkpoint.config, spec);
+    this.shapes = allTrainable(checkpoint.config, spec, options.sight);
     this.#spec = spec;
     this.#options = options;
     this.#built = built;
     this.#session = session;
+    this.#sight = sight;
     this.#tables = rotaryTables(checkpoint.config, this.#positions);
   }
 
@@ -88,9 +98,12 @@ export class TrainingGraph {
       checkpointing: options.checkpointing ?? spec.method === 'qlora',
       precision: precisionOf(spec, options),
       products: productsOf(options),
+      ...(options.sight ? { sight: options.sight } : {}),
     });
     const session = await createSession(built.model, built.files, sessionOptions(options));
-    return new TrainingGraph(checkpoint, spec, options, built, session);
+    const { sight, threads, imageCacheBytes: cacheBytes = IMAGE_CACHE_BYTES } = options;
+    const feeds = sight && (await SightFeeds.create(sight, { threads, cacheBytes }));
+    return new TrainingGraph(checkpoint, spec, options, built, session, feeds);
   }
 
   /**
@@ -109,6 +122,7 @@ export class TrainingGraph {
     const batch = this.#pack(sequences);
     const outputs = await this.#session.run({
       ...this.#feeds(this.#session, batch, parameters),
+      ...(await this.#sight?.of(sequences, batch.ids)),
       ...this.#dropout(batch.tokens, seed),
       ...(this.isHalf ? { loss_scale: new OrtTensor('float32', Float32Array.of(lossScale), []) } : {}),
     });
@@ -124,8 +138,11 @@ export class TrainingGraph {
   /** Loss alone, without dropout. The runtime runs a whole graph whatever is fetched: this has a graph of its own. */
   async loss(sequences: readonly Sequence[], parameters: ReadonlyMap<string, NamedTensor>): Promise<number> {
     this.#forward ??= await this.#createForward();
-    const feeds = this.#feeds(this.#forward, this.#pack(sequences), parameters);
-    const outputs = await this.#forward.run(feeds);
+    const batch = this.#pack(sequences);
+    const outputs = await this.#forward.run({
+      ...this.#feeds(this.#forward, batch, parameters),
+      ...(await this.#sight?.of(sequences, batch.ids)),
+    });
     return (outputs.loss!.data as Float32Array)[0]!;
   }
 
@@ -133,6 +150,7 @@ export class TrainingGraph {
   async release(): Promise<void> {
     await this.#session.release();
     await this.#forward?.release();
+    await this.#sight?.release();
   }
 
   /** Whether gradients want a loss scale. */
@@ -152,6 +170,7 @@ export class TrainingGraph {
       precision: precisionOf(this.#spec, this.#options),
       products: productsOf(this.#options),
       frozen: this.#built.frozen,
+      ...(this.#options.sight ? { sight: this.#options.sight } : {}),
     });
     return createSession(built.model, built.files, sessionOptions(this.#options));
   }
@@ -159,6 +178,9 @@ export class TrainingGraph {
   #pack(sequences: readonly Sequence[]): PackedBatch {
     const { vocabSize, slidingWindow } = this.config;
     checkBatch(sequences, { vocabSize, maxLength: this.#options.maxLength, needsLabels: true });
+    if (this.#sight) this.#sight.check(sequences);
+    else if (sequences.some(({ images }) => images && images.length > 0))
+      throw new BatchError('the batch has images and the model sees none: give its sight');
     return packSequences(sequences, slidingWindow, prefixTokens(this.#spec), PARTS);
   }
 

@@ -1,4 +1,9 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+import { accessEntities } from './access-entities.ts';
+import { contentsEntities } from './contents-entities.ts';
+import { evaluationEntities } from './evaluation-entities.ts';
+import { experimentEntities } from './experiment-entities.ts';
+import { logEntities } from './log-entities.ts';
 
 /** A named series of versions. */
 export const PromptSchema = defineEntity({
@@ -7,6 +12,8 @@ export const PromptSchema = defineEntity({
   properties: {
     tenant: p.text().primary(),
     name: p.text().primary(),
+    /** Path such as `medical/consultation`; '' is the top. */
+    folder: p.text(),
     description: p.text(),
     task: p.integer(),
     latestVersion: p.text(),
@@ -26,6 +33,10 @@ export const VersionSchema = defineEntity({
     content: p.text(),
     digest: p.text(),
     author: p.text(),
+    /** As in the contract; '' for none. */
+    origin: p.text(),
+    /** A ChangeKind. */
+    change: p.integer(),
     createdMs: p.bigint('number'),
   },
 });
@@ -79,6 +90,8 @@ export const ScoreSchema = defineEntity({
     name: p.text().primary(),
     author: p.text().primary(),
     tenant: p.text(),
+    /** Name of the invocation's prompt. */
+    prompt: p.text(),
     value: p.double(),
     reason: p.text(),
     createdMs: p.bigint('number'),
@@ -86,4 +99,15 @@ export const ScoreSchema = defineEntity({
 });
 export type ScoreRow = InferEntity<typeof ScoreSchema>;
 
-export const promptEntities = [PromptSchema, VersionSchema, LabelSchema, InvocationSchema, ScoreSchema];
+export const promptEntities = [
+  PromptSchema,
+  VersionSchema,
+  LabelSchema,
+  InvocationSchema,
+  ScoreSchema,
+  ...accessEntities,
+  ...experimentEntities,
+  ...logEntities,
+  ...contentsEntities,
+  ...evaluationEntities,
+];

@@ -1,4 +1,12 @@
 import { sqlMigration } from '@landfall/common/db/migration.ts';
+import { accessMigration } from './migrations/access.ts';
+import { contentsMigration } from './migrations/contents.ts';
+import { evaluationMigration } from './migrations/evaluation.ts';
+import { experimentsMigration } from './migrations/experiments.ts';
+import { labelMovesMigration } from './migrations/label-moves.ts';
+import { logFactsMigration } from './migrations/log-facts.ts';
+import { logFiltersMigration } from './migrations/log-filters.ts';
+import { logPoliciesMigration } from './migrations/log-policies.ts';
 import { logSearchMigration } from './migrations/log-search.ts';
 
 export const promptMigrations = [
@@ -20,4 +28,12 @@ export const promptMigrations = [
        primary key (invocation_id, name, author))`,
   ]),
   logSearchMigration,
+  accessMigration,
+  experimentsMigration,
+  contentsMigration,
+  evaluationMigration,
+  labelMovesMigration,
+  logFiltersMigration,
+  logPoliciesMigration,
+  logFactsMigration,
 ];

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
+import type { OutputContract } from '@landfall/proto/landfall/prompt/v1/output_contract_pb.js';
 import type { Invocation } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
 import {
   type SamplingOptions,
@@ -8,6 +9,8 @@ import {
 import type { GenerateResponse } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { PromptContext } from '../context.ts';
 import { answerByOneOf, type Journey, type Route } from './fall-back.ts';
+import { ballotUnder, keepContract } from './kept-contract.ts';
+import { constraintOf } from './output-contract.ts';
 import { vote } from './samples.ts';
 
 /** How an answer is got. */
@@ -16,6 +19,10 @@ export interface Asking {
   sampling: SamplingOptions;
   /** 1 streams; more vote. */
   samples: number;
+  /** What the answer must look like; absent for anything. */
+  contract: OutputContract | undefined;
+  /** As in Question. */
+  priority?: number;
 }
 
 /** New text, and whether what came before it is void. */
@@ -29,8 +36,9 @@ const SAMPLES_TEMPERATURE = 0.7;
 
 /**
  * Gets an answer to the entry's rendered turns, piece by piece, and writes into the entry what comes: output, model,
- * deployment, usage, failed attempts, votes.
- * @throws LandfallError what the last deployment says; the entry holds what had come
+ * deployment, usage, failed attempts, votes, value. Under a contract nothing is shown before it is kept.
+ * @throws LandfallError what the last deployment says; ABORTED where the contract is broken twice; the entry holds what had
+ *   come
  */
 export async function* converse(
   context: Pick<PromptContext, 'replicas'>,
@@ -38,18 +46,28 @@ export async function* converse(
   entry: Invocation,
   call: CallContext,
 ): AsyncGenerator<Piece> {
-  if (asking.samples > 1) yield* ballots(context, asking, entry, call);
-  else yield* stream(context, asking, entry, call);
+  const { contract, route, samples } = asking;
+  if (!contract && samples === 1) {
+    yield* stream(context, asking, entry, call);
+    return;
+  }
+  // Nothing is shown before its end, so a deployment that fails in the middle is replaced as one that never began.
+  const whole = { ...asking, route: { ...route, afterFirstToken: true } };
+  if (samples > 1) await ballots(context, whole, entry, call);
+  else for await (const _piece of stream(context, whole, entry, call));
+  if (contract) await keepContract(context, contract, asking, entry, call);
+  yield { delta: entry.output, reset: false };
 }
 
 async function* stream(
   context: Pick<PromptContext, 'replicas'>,
-  { route, sampling }: Asking,
+  { route, sampling, contract, priority = 0 }: Asking,
   entry: Invocation,
   call: CallContext,
 ): AsyncGenerator<Piece> {
   const journey = journeyOf(entry);
-  const question = { messages: entry.rendered, sampling };
+  const constraint = contract && constraintOf(contract);
+  const question = { messages: entry.rendered, sampling, constraint, priority };
   let reset = false;
   try {
     for await (const next of answerByOneOf(context, route, question, call, journey)) {
@@ -70,12 +88,12 @@ async function* stream(
   }
 }
 
-async function* ballots(
+async function ballots(
   context: Pick<PromptContext, 'replicas'>,
-  { route, sampling, samples }: Asking,
+  { route, sampling, samples, contract, priority = 0 }: Asking,
   entry: Invocation,
   call: CallContext,
-): AsyncGenerator<Piece> {
+): Promise<void> {
   const journey = journeyOf(entry);
   const many = create(SamplingOptionsSchema, {
     ...sampling,
@@ -84,11 +102,10 @@ async function* ballots(
   });
   entry.sampling = many;
   let texts: string[] = new Array(samples).fill('');
-  // Nothing is shown before the vote, so a deployment that fails in the middle is replaced as one that never began.
-  const whole = { ...route, afterFirstToken: true };
   try {
-    const question = { messages: entry.rendered, sampling: many };
-    for await (const next of answerByOneOf(context, whole, question, call, journey)) {
+    const constraint = contract && constraintOf(contract);
+    const question = { messages: entry.rendered, sampling: many, constraint, priority };
+    for await (const next of answerByOneOf(context, route, question, call, journey)) {
       if (next.reset) {
         texts = new Array(samples).fill('');
         continue;
@@ -100,10 +117,10 @@ async function* ballots(
   } finally {
     entry.deployment = journey.deployment || entry.deployment;
   }
-  const { output, votes } = vote(texts);
-  entry.output = output;
+  const { output, votes } = vote(texts, contract && ballotUnder(contract));
+  // Where every sample breaks the contract the first is repaired.
+  entry.output = votes.length > 0 ? output : texts[0]!;
   entry.votes = votes;
-  yield { delta: output, reset: false };
 }
 
 /** A journey whose failures are the entry's. */

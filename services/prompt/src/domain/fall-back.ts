@@ -3,9 +3,14 @@ import { status } from '@grpc/grpc-js';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { type Attempt, AttemptSchema } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
-import type { ChatMessage, SamplingOptions } from '@landfall/proto/landfall/text/v1/generation_pb.js';
+import type {
+  ChatMessage,
+  OutputConstraint,
+  SamplingOptions,
+} from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type { GenerateResponse } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import type { PromptContext } from '../context.ts';
+import { constrained } from './constrained.ts';
 
 /** Failures of a deployment; everything else is wrong with the request, the caller or the time, and is so everywhere. */
 const OF_THE_DEPLOYMENT: ReadonlySet<status> = new Set([
@@ -24,6 +29,10 @@ export interface Question {
   /** The rendered turns. */
   messages: ChatMessage[];
   sampling: SamplingOptions;
+  /** A language that the answer is held to where the backend can; absent for none. */
+  constraint?: OutputConstraint | undefined;
+  /** Below 0 gives way to live calls; 0 when absent. */
+  priority?: number;
 }
 
 /** Where to ask, in order. */
@@ -48,7 +57,7 @@ export interface Journey {
  * @throws LandfallError the last one's failure, or the first that is not a deployment's
  */
 export async function* answerByOneOf(
-  { replicas }: Pick<PromptContext, 'replicas'>,
+  context: Pick<PromptContext, 'replicas'>,
   { deployments, afterFirstToken }: Route,
   question: Question,
   call: CallContext,
@@ -58,7 +67,7 @@ export async function* answerByOneOf(
     journey.deployment = deployment;
     let begun = false;
     try {
-      for await (const part of replicas.generate({ deployment }, question, { context: call })) {
+      for await (const part of constrained(context, deployment, question, call)) {
         begun ||= part.delta !== '';
         yield { reset: false, part };
       }

@@ -6,8 +6,10 @@ import type { Logger } from '@landfall/common/log/logger.ts';
 import {
   type Invocation,
   InvocationSchema as InvocationMessage,
+  LogContent,
 } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
 import { InvocationSchema } from '../db/entities.ts';
+import { keptEntry } from './kept-entry.ts';
 
 /** An invocation that has ended, well or not. */
 export interface LogRecord {
@@ -17,11 +19,17 @@ export interface LogRecord {
   requestDigest: string;
   entry: Invocation;
   createdMs: number;
+  /** What is kept of the entry; all of it where it isn't given. */
+  content?: LogContent;
+  /** For experiments, see `subjectKey`; not kept. */
+  subjectKey?: string;
 }
 
 export interface InvocationLogOptions {
   database: Database;
   logger: Logger;
+  /** Learns from the entries that are new, in the transaction that keeps them. What it throws costs only its own work. */
+  observe?: (em: EntityManager, fresh: readonly LogRecord[]) => Promise<void>;
   /** Invocations that run or wait to be written, at most (default 10,000). */
   limit?: number;
 }
@@ -188,7 +196,20 @@ export class InvocationLog {
       const taken = await takenTokens(em, fresh);
       const rows = fresh.map((record) => rowOf(record, taken));
       await em.insertMany(InvocationSchema, rows);
+      await this.#observe(em, fresh);
     });
+  }
+
+  async #observe(em: EntityManager, fresh: readonly LogRecord[]): Promise<void> {
+    const { observe, logger } = this.#options;
+    if (!observe) return;
+    try {
+      // A savepoint: entries are kept whatever becomes of what is learnt from them.
+      await em.transactional((inner) => observe(inner as EntityManager, fresh));
+    } catch (cause) {
+      if (cause instanceof LandfallError) throw cause;
+      logger.error({ err: cause, entries: fresh.length }, 'nothing was learnt from entries of the log');
+    }
   }
 }
 
@@ -221,9 +242,13 @@ function rowOf(record: LogRecord, taken: Set<string>) {
     failed: entry.error !== '',
     requestId: keeps ? requestId : null,
     requestDigest,
-    entry: toJsonString(InvocationMessage, create(InvocationMessage, { ...entry, scores: [] })),
+    entry: toJsonString(InvocationMessage, create(InvocationMessage, { ...keptOf(record), scores: [] })),
     createdMs,
   };
 }
+
+/** The entry as the log's policy lets it be kept. */
+export const keptOf = ({ entry, content = LogContent.ALL }: LogRecord): Invocation =>
+  keptEntry(entry, content);
 
 export const readEntry = (stored: string): Invocation => fromJsonString(InvocationMessage, stored);

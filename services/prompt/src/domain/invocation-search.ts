@@ -6,16 +6,20 @@ import type {
   ScoreFilter,
 } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import type { FilterQuery } from '@mikro-orm/core';
-import { type InvocationRow, InvocationSchema } from '../db/entities.ts';
+import { type InvocationRow, InvocationSchema, ScoreSchema } from '../db/entities.ts';
 
 /** Scores in a range that are looked up as such; more are walked back in time, where a page is soon full. */
 const FEW = 5000;
+/** The same where other filters leave few of them, within the database. */
+const FEW_TO_FILTER = 10_000;
 const STEP = 500;
+const LARGEST_STEP = 8000;
 const LAST_MS = 2 ** 48 - 1;
 
 /**
  * Rows of the log, newest first.
  * @param before only ids below this one
+ * @param visible what the caller may see of them, by their prompts; undefined for all
  */
 export async function searchInvocations(
   em: EntityManager,
@@ -23,19 +27,77 @@ export async function searchInvocations(
   request: ListInvocationsRequest,
   before: string | undefined,
   limit: number,
+  visible?: FilterQuery<InvocationRow>,
 ): Promise<InvocationRow[]> {
-  const where = conditions(tenant, request, before);
-  if (!request.score) return em.find(InvocationSchema, where, { orderBy: { id: 'desc' }, limit });
-  const found: InvocationRow[] = [];
-  const newest = idBounds(request, before);
-  for await (const ids of scoredIds(em, tenant, request.score, newest)) {
-    const both = { $and: [where, { id: { $in: ids } }] } as FilterQuery<InvocationRow>;
-    found.push(
-      ...(await em.find(InvocationSchema, both, { orderBy: { id: 'desc' }, limit: limit - found.length })),
-    );
-    if (found.length >= limit) break;
+  const asked = conditions(tenant, request, before);
+  const where = visible ? ({ $and: [asked, visible] } as FilterQuery<InvocationRow>) : asked;
+  const { score, name, caller, deployment, error } = request;
+  if (!score) return em.find(InvocationSchema, where, { orderBy: { id: 'desc' }, limit });
+  const walks = [byScores(em, tenant, request, before, where)];
+  // Where scores are many and the other filter is narrow, that one is soon at its end.
+  if (caller || deployment || error || name) walks.push(byOthers(em, score, where));
+  return firstToEnd(walks, limit);
+}
+
+/** Walks that find the same rows in the same order, in turn, until one has enough of them or has come to its end. */
+async function firstToEnd(
+  walks: readonly AsyncGenerator<InvocationRow[]>[],
+  limit: number,
+): Promise<InvocationRow[]> {
+  const found = walks.map(() => [] as InvocationRow[]);
+  for (;;) {
+    for (const [i, walk] of walks.entries()) {
+      const { done, value } = await walk.next();
+      if (!done) found[i]!.push(...value);
+      if (done || found[i]!.length >= limit) return found[i]!.slice(0, limit);
+    }
   }
-  return found;
+}
+
+/** The scores in the range, and which of their invocations fit. */
+async function* byScores(
+  em: EntityManager,
+  tenant: string,
+  request: ListInvocationsRequest,
+  before: string | undefined,
+  where: FilterQuery<InvocationRow>,
+): AsyncGenerator<InvocationRow[]> {
+  for await (const ids of scoredIds(em, tenant, request, idBounds(request, before))) {
+    const both = { $and: [where, { id: { $in: ids } }] } as FilterQuery<InvocationRow>;
+    yield await em.find(InvocationSchema, both, { orderBy: { id: 'desc' } });
+  }
+}
+
+/** The invocations that fit, and which of them have such a score. */
+async function* byOthers(
+  em: EntityManager,
+  { name, minimum = -Number.MAX_VALUE, maximum = Number.MAX_VALUE }: ScoreFilter,
+  where: FilterQuery<InvocationRow>,
+): AsyncGenerator<InvocationRow[]> {
+  let last = firstId(LAST_MS);
+  for (let step = STEP; ; step = Math.min(step * 4, LARGEST_STEP)) {
+    const next = { $and: [where, { id: { $lt: last } }] } as FilterQuery<InvocationRow>;
+    // Parts of rows, that nobody else should take for whole ones.
+    const part = { disableIdentityMap: true } as const;
+    const rows = await em.find(InvocationSchema, next, {
+      ...{ ...part, fields: ['id'], limit: step },
+      orderBy: { id: 'desc' },
+    });
+    if (rows.length === 0) return;
+    last = rows.at(-1)!.id;
+    const $in = rows.map(({ id }) => id);
+    // By their key alone: the range would lead a database to the wrong index.
+    const scores = await em.find(
+      ScoreSchema,
+      { invocationId: { $in }, name },
+      { ...part, fields: ['value'] },
+    );
+    const inside = scores.filter(({ value }) => Number(value) >= minimum && Number(value) <= maximum);
+    const ids = [...new Set(inside.map(({ invocationId }) => invocationId))];
+    yield ids.length === 0
+      ? []
+      : await em.find(InvocationSchema, { id: { $in: ids } }, { orderBy: { id: 'desc' } });
+  }
 }
 
 function conditions(
@@ -85,9 +147,10 @@ export function firstId(ms: number): string {
 async function* scoredIds(
   em: EntityManager,
   tenant: string,
-  { name, minimum, maximum }: ScoreFilter,
+  request: ListInvocationsRequest,
   { from, below }: IdBounds,
 ): AsyncGenerator<string[]> {
+  const { name, minimum, maximum } = request.score!;
   const range = [minimum ?? -Number.MAX_VALUE, maximum ?? Number.MAX_VALUE];
   if (range[0]! > range[1]!) throw invalidArgument('score.maximum', 'must not be below score.minimum');
   const run = async (sql: string, values: unknown[]): Promise<string[]> => {
@@ -96,11 +159,19 @@ async function* scoredIds(
     }[];
     return rows.map((row) => row.invocation_id);
   };
-  const few = await run(
-    `select invocation_id from score where tenant = ? and name = ? and value >= ? and value <= ? limit ${FEW + 1}`,
-    [tenant, name, ...range],
-  );
-  if (few.length <= FEW) {
+  const [of, whose] = request.name
+    ? ['tenant = ? and prompt = ? and name = ?', [tenant, request.name, name]]
+    : ['tenant = ? and name = ?', [tenant, name]];
+  const inRange = `from score where ${of} and value >= ? and value <= ?`;
+  const fits = fitting(request);
+  const most = fits.sql ? FEW_TO_FILTER : FEW;
+  // Whether there are more is one number; they themselves are many texts.
+  const more = await run(`select '' as invocation_id ${inRange} limit 1 offset ${most}`, [
+    ...whose,
+    ...range,
+  ]);
+  if (more.length === 0) {
+    const few = await run(`select invocation_id ${inRange}${fits.sql}`, [...whose, ...range, ...fits.values]);
     // Several people may have given one invocation such a score.
     const inside = [...new Set(few)].filter((id) => (!from || id >= from) && (!below || id < below));
     inside.sort().reverse();
@@ -111,12 +182,27 @@ async function* scoredIds(
   for (;;) {
     // `value + 0` keeps both databases on the index that is in order of time.
     const ids = await run(
-      `select invocation_id from score where tenant = ? and name = ? and invocation_id < ? and invocation_id >= ?
+      `select invocation_id from score where ${of} and invocation_id < ? and invocation_id >= ?
          and value + 0 >= ? and value + 0 <= ? order by invocation_id desc limit ${STEP}`,
-      [tenant, name, last, from ?? firstId(0), ...range],
+      [...whose, last, from ?? firstId(0), ...range],
     );
     if (ids.length === 0) return;
     yield [...new Set(ids)];
     last = ids.at(-1)!;
   }
+}
+
+/** A condition on scores by the other filters of the request, so that what fits neither never leaves the database. */
+function fitting({ version, deployment, caller, error }: ListInvocationsRequest): {
+  sql: string;
+  values: string[];
+} {
+  const isCode = error !== '*' && error !== '-' ? error : '';
+  const equal = Object.entries({ version, deployment, caller, error: isCode }).filter(([, value]) => value);
+  const conditions = equal.map(([column]) => `i.${column} = ?`);
+  if (error === '*') conditions.push('i.failed');
+  if (error === '-') conditions.push('not i.failed');
+  if (conditions.length === 0) return { sql: '', values: [] };
+  const sql = ` and exists (select 1 from invocation i where i.id = score.invocation_id and ${conditions.join(' and ')})`;
+  return { sql, values: equal.map(([, value]) => value) };
 }

@@ -12,6 +12,7 @@ import {
 } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
 import {
   type InvocationRow,
+  type LabelRow,
   LabelSchema,
   type PromptRow,
   ScoreSchema,
@@ -24,16 +25,20 @@ export async function promptReplies(em: EntityManager, rows: readonly PromptRow[
   if (rows.length === 0) return [];
   const where = { tenant: rows[0]!.tenant, name: { $in: rows.map((row) => row.name) } };
   const labels = await em.find(LabelSchema, where);
-  return rows.map((row) =>
-    create(PromptMessage, {
-      name: row.name,
-      description: row.description,
-      task: row.task,
-      latestVersion: row.latestVersion,
-      labels: Object.fromEntries(labels.filter((l) => l.name === row.name).map((l) => [l.label, l.version])),
-      createTime: timestampFromMs(row.createdMs),
-    }),
-  );
+  return rows.map((row) => promptMessage(row, labels));
+}
+
+/** @param labels of this prompt, and of others where they are at hand */
+export function promptMessage(row: PromptRow, labels: readonly LabelRow[]): Prompt {
+  return create(PromptMessage, {
+    name: row.name,
+    folder: row.folder,
+    description: row.description,
+    task: row.task,
+    latestVersion: row.latestVersion,
+    labels: Object.fromEntries(labels.filter((l) => l.name === row.name).map((l) => [l.label, l.version])),
+    createTime: timestampFromMs(row.createdMs),
+  });
 }
 
 export async function promptReply(em: EntityManager, row: PromptRow): Promise<Prompt> {
@@ -41,20 +46,37 @@ export async function promptReply(em: EntityManager, row: PromptRow): Promise<Pr
 }
 
 export async function versionReply(em: EntityManager, row: VersionRow): Promise<PromptVersion> {
-  const { tenant, name, version } = row;
-  const labels = await em.find(LabelSchema, { tenant, name, version }, { orderBy: { label: 'asc' } });
-  const { messages, variables, sampling, changeLog } = loadDraft(row.content);
+  return (await versionReplies(em, [row]))[0]!;
+}
+
+/** Versions of one prompt with the labels of each, in one more query. */
+export async function versionReplies(
+  em: EntityManager,
+  rows: readonly VersionRow[],
+): Promise<PromptVersion[]> {
+  if (rows.length === 0) return [];
+  const { tenant, name } = rows[0]!;
+  const labels = await em.find(
+    LabelSchema,
+    { tenant, name, version: { $in: rows.map((row) => row.version) } },
+    { orderBy: { label: 'asc' } },
+  );
+  return rows.map((row) => versionMessage(row, labels));
+}
+
+/** @param labels of its prompt */
+export function versionMessage(row: VersionRow, labels: readonly LabelRow[]): PromptVersion {
+  const { $typeName: _type, $unknown: _unknown, text: _text, ...content } = loadDraft(row.content);
   return create(PromptVersionSchema, {
-    name,
-    version,
-    messages,
-    variables,
-    changeLog,
+    ...content,
+    name: row.name,
+    version: row.version,
     author: row.author,
     createTime: timestampFromMs(row.createdMs),
-    labels: labels.map((label) => label.label),
-    ...(sampling ? { sampling } : {}),
+    labels: labels.filter(({ version }) => version === row.version).map(({ label }) => label),
     digest: row.digest,
+    origin: row.origin,
+    change: row.change,
   });
 }
 

@@ -3,13 +3,18 @@ import { type Vote, VoteSchema } from '@landfall/proto/landfall/prompt/v1/prompt
 
 /**
  * Self-consistency (Wang et al. 2023): the answer that most samples give, of equally many the one that came first.
- * Samples agree when they are the same text but for white space at the ends.
- * @returns the winner's first text, and all different answers, the most frequent first
+ * @param ballotOf what a sample votes for; samples agree when it is the same, and one without a ballot has no vote. By
+ *   default the text, but for white space at its ends
+ * @returns the winner's first text, '' where nobody votes, and all different answers, the most frequent first
  */
-export function vote(samples: readonly string[]): { output: string; votes: Vote[] } {
+export function vote(
+  samples: readonly string[],
+  ballotOf: (sample: string) => string | undefined = (sample) => sample.trim(),
+): { output: string; votes: Vote[] } {
   const counts = new Map<string, Vote>();
   for (const output of samples) {
-    const key = output.trim();
+    const key = ballotOf(output);
+    if (key === undefined) continue;
     const known = counts.get(key);
     if (known) known.count++;
     else counts.set(key, create(VoteSchema, { output, count: 1 }));

@@ -1,40 +1,46 @@
-/** A piece of a template: text as it is, or a variable's place. */
-export type Piece = { text: string } | { variable: string };
+import type { Budget } from './budget.ts';
+import type { Value } from './variables.ts';
 
-/**
- * Splits a template. `{name}` is a variable's place, `{{name}}` the text `{name}`; every other brace is text, so that
- * JSON examples need no care. One pass, linear in the template's length.
- */
-export function parseTemplate(template: string): Piece[] {
-  const pieces: Piece[] = [];
-  let text = '';
-  const name = '[A-Za-z_][A-Za-z0-9_]{0,63}';
-  const place = new RegExp(`\\{(\\{${name}\\})\\}|\\{(${name})\\}`, 'g');
-  let at = 0;
-  for (const match of template.matchAll(place)) {
-    const [whole, literal, variable] = match;
-    text += template.slice(at, match.index) + (literal ?? '');
-    at = match.index + whole.length;
-    if (variable === undefined) continue;
-    if (text) pieces.push({ text });
-    text = '';
-    pieces.push({ variable });
+/** Where few-shot examples stand in a template. */
+export const EXAMPLES = 'examples';
+
+/** What a place can hold: a value, the picture of a variable, or examples with their values. */
+export type Filling = Value | Picture | readonly Example[];
+
+/** An example as templates see it: values by variable, and `output`. */
+export type Example = ReadonlyMap<string, Value | Picture>;
+
+/** A picture, which can be put in and nothing else. */
+export class Picture {
+  readonly variable: string;
+  readonly reference: string;
+
+  constructor(variable: string, reference: string) {
+    this.variable = variable;
+    this.reference = reference;
   }
-  text += template.slice(at);
-  if (text) pieces.push({ text });
-  return pieces;
 }
 
-/** Names of the variables in a template, each once, in order. */
-export function templateVariables(template: string): string[] {
-  return [
-    ...new Set(parseTemplate(template).flatMap((piece) => ('variable' in piece ? [piece.variable] : []))),
-  ];
+/** One rendering. */
+export interface Run {
+  readonly budget: Budget;
+  /** By variable. */
+  readonly values: ReadonlyMap<string, Filling>;
+  /** Puts another prompt in, by its reference `name@label`. */
+  include(reference: string): void;
+  /** Puts the few-shot examples in where the simple form says `{examples}`; absent where there are none. */
+  readonly emitExamples?: (() => void) | undefined;
 }
 
-/** Puts values in their places as they are: a value is never read as a template. */
-export function fillTemplate(template: string, values: ReadonlyMap<string, string>): string {
-  return parseTemplate(template)
-    .map((piece) => ('text' in piece ? piece.text : values.get(piece.variable)!))
-    .join('');
+/** A turn's text, read once. */
+export interface Template {
+  /** Names that it uses and doesn't set itself, each once, in order. */
+  readonly variables: readonly string[];
+  /** References to other prompts, each once, in order. */
+  readonly parts: readonly string[];
+  /** Adds its text to the run's budget. @throws LandfallError RESOURCE_EXHAUSTED, INVALID_ARGUMENT */
+  fill(run: Run): void;
 }
+
+/** `name@label` or `name/1.2.0`. */
+export const REFERENCE = /^([a-z0-9]+(?:[._-][a-z0-9]+)*)(@[a-z][a-z0-9_-]{0,63}|\/[0-9A-Za-z.+-]{1,64})$/;

@@ -5,16 +5,19 @@ import {
   CreatePromptRequestSchema,
   CreatePromptResponseSchema,
 } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
+import { UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { Route } from '../context.ts';
 import { PromptSchema } from '../db/entities.ts';
-import { checkDraft } from '../domain/draft.ts';
+import { prepareDraft } from '../domain/prepare-draft.ts';
 import { promptReply, versionReply } from '../domain/replies.ts';
-import { addVersion, nextVersion } from '../domain/versions.ts';
+import { makeOwner, requireFolderRight } from '../domain/rights.ts';
+import { addVersion } from '../domain/versions.ts';
 
 export const createPrompt: Route<'createPrompt'> =
   ({ database }) =>
-  async (request, { identity: { tenant, subject } }) => {
-    const { name, description, task, requestId } = request;
+  async (request, { identity }) => {
+    const { tenant, subject } = identity;
+    const { name, folder, description, task, requestId } = request;
     const call = {
       tenant,
       method: 'landfall.prompt.v1.PromptService/CreatePrompt',
@@ -22,26 +25,36 @@ export const createPrompt: Route<'createPrompt'> =
       input: CreatePromptRequestSchema,
       output: CreatePromptResponseSchema,
     };
-    return database.transaction((em) =>
-      once(em, call, request, async () => {
-        const draft = checkDraft(request.draft!);
+    const created = database.transaction(async (em) => {
+      await requireFolderRight(em, identity, folder, 'editor');
+      return once(em, call, request, async () => {
+        const draft = await prepareDraft(em, identity, request.name, request.draft!);
         if (await em.findOne(PromptSchema, { tenant, name })) {
-          throw alreadyExists(`there is a prompt '${name}'; add a version to it with CreateVersion`);
+          throw taken(name);
         }
         const prompt = em.create(PromptSchema, {
           tenant,
           name,
+          folder,
           description,
           task,
           latestVersion: '',
           createdMs: Date.now(),
         });
-        const version = await addVersion(em, prompt, nextVersion(''), draft, subject);
+        const { version } = await addVersion(em, prompt, { number: '', draft, author: subject });
         await em.flush();
+        await makeOwner(em, prompt, subject);
         return create(CreatePromptResponseSchema, {
           prompt: await promptReply(em, prompt),
           version: await versionReply(em, version),
         });
-      }),
-    );
+      });
+    });
+    // Of two that are made at the same time one finds the name taken only when it writes.
+    return created.catch((cause) => {
+      throw cause instanceof UniqueConstraintViolationException ? taken(name) : cause;
+    });
   };
+
+const taken = (name: string) =>
+  alreadyExists(`there is a prompt '${name}'; add a version to it with CreateVersion`);

@@ -5,14 +5,16 @@ import {
   CreateVersionResponseSchema,
 } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import type { Route } from '../context.ts';
-import { checkDraft } from '../domain/draft.ts';
-import { findPrompt } from '../domain/find.ts';
+import { changeReplies } from '../domain/changes.ts';
+import { prepareDraft } from '../domain/prepare-draft.ts';
 import { versionReply } from '../domain/replies.ts';
-import { addVersion, nextVersion } from '../domain/versions.ts';
+import { requireRight } from '../domain/rights.ts';
+import { addVersion } from '../domain/versions.ts';
 
 export const createVersion: Route<'createVersion'> =
   ({ database }) =>
-  async (request, { identity: { tenant, subject } }) => {
+  async (request, { identity }) => {
+    const { tenant, subject } = identity;
     const call = {
       tenant,
       method: 'landfall.prompt.v1.PromptService/CreateVersion',
@@ -20,14 +22,17 @@ export const createVersion: Route<'createVersion'> =
       input: CreateVersionRequestSchema,
       output: CreateVersionResponseSchema,
     };
-    return database.transaction((em) =>
-      once(em, call, request, async () => {
-        const draft = checkDraft(request.draft!);
-        const prompt = await findPrompt(em, tenant, request.name);
-        const number = request.version || nextVersion(prompt.latestVersion);
-        const version = await addVersion(em, prompt, number, draft, subject);
+    return database.transaction(async (em) => {
+      const prompt = await requireRight(em, identity, request.name, 'editor');
+      return once(em, call, request, async () => {
+        const draft = await prepareDraft(em, identity, request.name, request.draft!);
+        const added = { number: request.version, draft, author: subject };
+        const { version, changes } = await addVersion(em, prompt, added);
         await em.flush();
-        return create(CreateVersionResponseSchema, { version: await versionReply(em, version) });
-      }),
-    );
+        return create(CreateVersionResponseSchema, {
+          version: await versionReply(em, version),
+          changes: changeReplies(changes),
+        });
+      });
+    });
   };

@@ -3,7 +3,11 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
-import { type Invocation, InvocationSchema } from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
+import {
+  type Invocation,
+  InvocationSchema,
+  type LogContent,
+} from '@landfall/proto/landfall/prompt/v1/prompt_pb.js';
 import {
   type InvokeRequest,
   type InvokeResponse,
@@ -14,11 +18,13 @@ import { v7 as uuidv7 } from 'uuid';
 import type { PromptContext, Route } from '../context.ts';
 import { findAnswered, invocationDigest } from '../domain/answered.ts';
 import { type Asking, converse } from '../domain/conversation.ts';
-import { loadDraft } from '../domain/draft.ts';
-import { findVersion } from '../domain/find.ts';
+import { chooseVersion } from '../domain/experiment-split.ts';
+import { loadContents } from '../domain/load-parts.ts';
+import { logPolicyOf } from '../domain/log-policies.ts';
 import { mergeSampling } from '../domain/merge-sampling.ts';
 import { costOf } from '../domain/price.ts';
 import { render } from '../domain/render.ts';
+import { requireRight } from '../domain/rights.ts';
 
 export const invoke: Route<'invoke'> = (context) => (request, call) => run(context, request, call);
 
@@ -29,6 +35,7 @@ async function* run(
 ): AsyncGenerator<InvokeResponse> {
   const answered = await findAnswered(context, call.identity.tenant, request);
   if (answered) {
+    await context.database.read((em) => requireRight(em, call.identity, request.name, 'invoker'));
     const { id, version, output } = answered;
     yield create(InvokeResponseSchema, { invocationId: id, version, delta: output });
     // The answer may be on its way into the database only.
@@ -43,6 +50,10 @@ async function* run(
 interface Prepared {
   entry: Invocation;
   asking: Asking;
+  /** For experiments, see `subjectKey`. */
+  subjectKey: string;
+  /** What the log keeps; undefined is all. */
+  content: LogContent | undefined;
 }
 
 /** Finds and renders the version. @throws LandfallError before anything is logged: no model has been asked */
@@ -52,11 +63,13 @@ async function prepare(
   call: CallContext,
 ): Promise<Prepared> {
   const { tenant, subject } = call.identity;
-  const { version, label } = await database.read((em) =>
-    findVersion(em, tenant, request.name, request.version),
+  const policy = await database.read(async (em) =>
+    logPolicyOf(em, await requireRight(em, call.identity, request.name, 'invoker')),
   );
-  const draft = loadDraft(version.content);
-  const rendered = render(draft, request.variables ?? {}, config.maxRenderedLength);
+  const chosen = await chooseVersion(database, tenant, { ...request, subject: request.subject || subject });
+  const { version, label, experiment, subjectKey } = chosen;
+  const { draft, parts } = await database.read((em) => loadContents(em, version));
+  const rendered = render(draft, request.variables ?? {}, config.maxRenderedLength, parts);
   const sampling = mergeSampling(draft.sampling, request.sampling);
   const entry = create(InvocationSchema, {
     id: uuidv7(),
@@ -65,25 +78,35 @@ async function prepare(
     label,
     deployment: request.deployment,
     rendered,
+    variables: request.variables ?? {},
     sampling,
     createTime: timestampFromMs(Date.now()),
     traceId: trace.getSpanContext(call.trace)?.traceId ?? '',
     caller: subject,
+    experiment,
   });
   const route = {
     deployments: [request.deployment, ...request.fallbackDeployments],
     afterFirstToken: request.fallBackAfterFirstToken,
   };
-  return { entry, asking: { route, sampling, samples: request.samples || 1 } };
+  const samples = request.samples || draft.selfConsistency?.samples || 1;
+  return {
+    entry,
+    asking: { route, sampling, samples, contract: draft.outputContract },
+    subjectKey,
+    content: policy?.content,
+  };
 }
 
 async function* ask(
   context: PromptContext,
   request: InvokeRequest,
-  { entry, asking }: Prepared,
+  { entry, asking, subjectKey, content }: Prepared,
   call: CallContext,
 ): AsyncGenerator<InvokeResponse> {
+  const begunMs = performance.now();
   const write = () => {
+    entry.durationMs = performance.now() - begunMs;
     const cost = costOf(context.config.prices, entry.model, entry.usage);
     if (cost) entry.cost = cost;
     context.log.add({
@@ -92,12 +115,15 @@ async function* ask(
       requestDigest: invocationDigest(request),
       entry,
       createdMs: Date.now(),
+      subjectKey,
+      ...(content === undefined ? {} : { content }),
     });
   };
   let written = false;
   try {
     yield create(InvokeResponseSchema, { invocationId: entry.id, version: entry.version });
     for await (const { delta, reset } of converse(context, asking, entry, call)) {
+      if (reset || entry.firstTextMs === 0) entry.firstTextMs = performance.now() - begunMs;
       yield create(InvokeResponseSchema, { delta, reset });
     }
     write();

@@ -1,7 +1,8 @@
 import type { Route } from '../context.ts';
-import { checkDraft } from '../domain/draft.ts';
-import { lint } from '../domain/lint.ts';
+import { prepareDraft } from '../domain/prepare-draft.ts';
+import { lint } from '../lint/lint.ts';
 
 export const lintPrompt: Route<'lintPrompt'> =
-  () =>
-  ({ draft }) => ({ findings: lint(checkDraft(draft!)) });
+  ({ database }) =>
+  ({ draft, task }, { identity }) =>
+    database.read(async (em) => lint(await prepareDraft(em, identity, '', draft!), task));

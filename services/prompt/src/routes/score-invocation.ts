@@ -1,29 +1,24 @@
-import { invalidArgument, notFound } from '@landfall/common/errors/errors.ts';
+import { notFound } from '@landfall/common/errors/errors.ts';
 import type { Route } from '../context.ts';
-import { InvocationSchema, ScoreSchema } from '../db/entities.ts';
+import { InvocationSchema } from '../db/entities.ts';
+import { readEntry } from '../domain/invocation-log.ts';
 import { invocationReplies } from '../domain/replies.ts';
+import { requireRight } from '../domain/rights.ts';
+import { attachScore, checkScore } from '../domain/scores.ts';
 
 /** Safe to repeat by its nature: a score is one for each name and author. */
 export const scoreInvocation: Route<'scoreInvocation'> =
   ({ database, log }) =>
-  async ({ invocationId, score }, { identity: { tenant, subject } }) => {
+  async ({ invocationId, score }, { identity }) => {
+    const { tenant, subject } = identity;
     const { name, value, reason } = score!;
-    if (name === 'quality' && (value < 1 || value > 10)) {
-      throw invalidArgument('score.value', 'a quality score lies between 1 and 10');
-    }
+    checkScore(name, value, 'score.value');
     await log.settled();
     return database.transaction(async (em) => {
       const row = await em.findOne(InvocationSchema, { id: invocationId, tenant });
       if (!row) throw notFound('there is no such invocation');
-      await em.upsert(ScoreSchema, {
-        invocationId,
-        name,
-        author: subject,
-        tenant,
-        value,
-        reason,
-        createdMs: Date.now(),
-      });
+      await requireRight(em, identity, row.name, 'invoker');
+      await attachScore(em, tenant, readEntry(row.entry), { name, value, reason }, subject);
       return { invocation: (await invocationReplies(em, [row]))[0]! };
     });
   };

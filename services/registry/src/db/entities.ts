@@ -1,4 +1,6 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+import { catalogEntities } from './catalog-entities.ts';
+import { lifeEntities, type StageName } from './life-entities.ts';
 
 /** What a version holds, as stored and as told in events. */
 export type KindName = 'base' | 'adapter' | 'dataset';
@@ -16,6 +18,8 @@ export const ModelEntity = defineEntity({
     description: p.text(),
     labels: p.json<Record<string, string>>(),
     createdMs: p.bigint('number'),
+    /** Grows by one with every change in the life of a version. */
+    revision: p.bigint('number'),
   },
 });
 export type Model = InferEntity<typeof ModelEntity>;
@@ -45,6 +49,23 @@ export const VersionEntity = defineEntity({
     labels: p.json<Record<string, string>>(),
     createdMs: p.bigint('number'),
     readyMs: p.bigint('number').nullable(),
+    stage: p.string().$type<StageName>(),
+    license: p.string(),
+    tags: p.json<string[]>(),
+    /** `hf://owner/name@commit` of an import. */
+    source: p.string(),
+    createdBy: p.string(),
+    deprecatedMs: p.bigint('number').nullable(),
+    sunsetMs: p.bigint('number').nullable(),
+    deprecationReason: p.text(),
+    successor: p.string(),
+    deletedMs: p.bigint('number').nullable(),
+    /** From then on a deleted version is purged. */
+    purgeMs: p.bigint('number').nullable(),
+    /** Its files are gone; the row stays, so that the number is never used again. */
+    purgedMs: p.bigint('number').nullable(),
+    /** Whether what its files say of it is in the catalog. */
+    described: p.boolean(),
   },
 });
 export type Version = InferEntity<typeof VersionEntity>;
@@ -98,4 +119,6 @@ export const registryEntities = [
   VersionFileEntity,
   VersionDatasetEntity,
   AliasEntity,
+  ...lifeEntities,
+  ...catalogEntities,
 ];

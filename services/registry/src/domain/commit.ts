@@ -3,12 +3,13 @@ import type { EntityManager } from '@landfall/common/db/database.ts';
 import { failedPrecondition } from '@landfall/common/errors/errors.ts';
 import type { Lineage } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { type Version, VersionDatasetEntity, VersionFileEntity } from '../db/entities.ts';
-import { draftChanged, draftIsEmpty, versionIsReady } from '../errors.ts';
+import { VersionPromptEntity } from '../db/life-entities.ts';
+import { draftChanged, draftIsEmpty, versionIsDeleted, versionIsReady } from '../errors.ts';
 import { setLineage } from './drafts.ts';
 import { lockVersion } from './find.ts';
-import { settleLineage } from './lineage.ts';
 import { type ManifestFile, manifestDigest, sortFiles } from './manifest.ts';
 import { formatReference } from './reference.ts';
+import { settleLineage } from './settle-lineage.ts';
 
 /** What a commit says besides which draft it means. */
 export type CommitClaims = {
@@ -54,7 +55,7 @@ export function checkFilesAsClaimed(
 }
 
 /**
- * Makes a draft READY within a transaction. `inspected` are the files that were checked before it; when others have
+ * Makes a draft READY within a transaction that holds its model. `inspected` are the files that were checked before it; when others have
  * come since, the commit is ABORTED. Returns whether the version became READY here: it may be READY already by a
  * commit that says the same, and then nothing happens.
  */
@@ -67,6 +68,7 @@ export async function makeReady(
   const version = await lockVersion(em, versionId);
   const ref = formatReference(version.name, version.version);
   const files = await versionFiles(em, versionId);
+  if (version.deletedMs) throw versionIsDeleted(version);
   if (version.state === 'ready') {
     if (!(await saysTheSame(em, version, files, claims))) throw versionIsReady(ref);
     return { version, became: false };
@@ -94,14 +96,16 @@ export async function saysTheSame(
   if (metrics.length > 0 && !isDeepStrictEqual(new Map(metrics), new Map(Object.entries(version.metrics))))
     return false;
   if (!claims.lineage) return true;
-  const { base, parent, jobId, method, datasets } = claims.lineage;
-  if (parent !== version.parent) return false;
+  const { base, parent, jobId, method, datasets, prompts, source } = claims.lineage;
+  if (parent !== version.parent || source !== version.source) return false;
   if (base !== version.base || jobId !== version.jobId || method !== version.method) return false;
-  const rows = await em.find(
-    VersionDatasetEntity,
-    { versionId: version.id },
-    { orderBy: { position: 'asc' } },
-  );
+  const order = { orderBy: { position: 'asc' } } as const;
+  const used = await em.find(VersionPromptEntity, { versionId: version.id }, order);
+  const samePrompts =
+    used.length === prompts.length &&
+    used.every(({ ref, role }, index) => ref === prompts[index]!.ref && role === prompts[index]!.role);
+  if (!samePrompts) return false;
+  const rows = await em.find(VersionDatasetEntity, { versionId: version.id }, order);
   return (
     rows.length === datasets.length &&
     rows.every((row, index) => {

@@ -11,7 +11,8 @@ import {
   VersionEntity,
   VersionFileEntity,
 } from '../db/entities.ts';
-import { modelExists, versionExists, versionIsReady } from '../errors.ts';
+import { VersionPromptEntity } from '../db/life-entities.ts';
+import { modelExists, versionExists, versionIsDeleted, versionIsReady } from '../errors.ts';
 import { lockVersion } from './find.ts';
 import type { ManifestFile } from './manifest.ts';
 import { formatReference, parseReference } from './reference.ts';
@@ -27,22 +28,33 @@ export async function createModel(
   init: { name: string; kind: KindName; description: string; labels: Record<string, string> },
 ): Promise<Model> {
   if (await em.findOne(ModelEntity, { tenant, name: init.name })) throw modelExists(init.name);
-  const model = em.create(ModelEntity, { id: uuidv7(), tenant, ...init, createdMs: Date.now() });
+  const model = em.create(ModelEntity, {
+    id: uuidv7(),
+    tenant,
+    ...init,
+    createdMs: Date.now(),
+    revision: 0,
+  });
   await em.flush();
   return model;
 }
 
+/** What is said of a version when it is created. */
+export type DraftInit = {
+  /** '' takes the version after the newest. */
+  version: string;
+  description: string;
+  labels: Record<string, string>;
+  /** SPDX identifier; '' takes that of the files' README.md. */
+  license: string;
+  tags: readonly string[];
+  lineage: Lineage | undefined;
+  /** `key:UUID` or `service:NAME`. */
+  createdBy: string;
+};
+
 /** Opens a draft; the model must be locked, since '' takes the version after the newest. Throws ALREADY_EXISTS. */
-export async function createDraft(
-  em: EntityManager,
-  model: Model,
-  init: {
-    version: string;
-    description: string;
-    labels: Record<string, string>;
-    lineage: Lineage | undefined;
-  },
-): Promise<Version> {
+export async function createDraft(em: EntityManager, model: Model, init: DraftInit): Promise<Version> {
   const [newest] = await em.find(
     VersionEntity,
     { modelId: model.id },
@@ -70,6 +82,19 @@ export async function createDraft(
     method: '',
     labels: init.labels,
     createdMs: Date.now(),
+    stage: 'development',
+    license: init.license,
+    tags: [...init.tags],
+    source: '',
+    createdBy: init.createdBy,
+    deprecationReason: '',
+    successor: '',
+    deprecatedMs: null,
+    sunsetMs: null,
+    deletedMs: null,
+    purgeMs: null,
+    purgedMs: null,
+    described: false,
   });
   await em.flush();
   if (init.lineage) await setLineage(em, draft, init.lineage);
@@ -87,6 +112,11 @@ export async function setLineage(em: EntityManager, draft: Version, lineage: Lin
   draft.parent = lineage.parent;
   draft.jobId = lineage.jobId;
   draft.method = lineage.method;
+  draft.source = lineage.source;
+  await em.nativeDelete(VersionPromptEntity, { versionId: draft.id });
+  lineage.prompts.forEach(({ ref, role }, position) => {
+    em.create(VersionPromptEntity, { versionId: draft.id, position, tenant: draft.tenant, ref, role });
+  });
   await em.nativeDelete(VersionDatasetEntity, { versionId: draft.id });
   lineage.datasets.forEach(({ ref, digest, role }, position) => {
     em.create(VersionDatasetEntity, {
@@ -105,6 +135,7 @@ export async function setLineage(em: EntityManager, draft: Version, lineage: Lin
 export async function putFile(em: EntityManager, versionId: string, file: ManifestFile): Promise<void> {
   const version = await lockVersion(em, versionId);
   const ref = formatReference(version.name, version.version);
+  if (version.deletedMs) throw versionIsDeleted(version);
   if (version.state !== 'draft') throw versionIsReady(ref);
   const before = await em.findOne(VersionFileEntity, { versionId, path: file.path });
   if (before) {

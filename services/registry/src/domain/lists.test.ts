@@ -3,8 +3,7 @@ import { Database } from '@landfall/common/db/database.ts';
 import { type TestDatabase, testDatabase } from '@landfall/common/db/test-database.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { registryEntities } from '../db/entities.ts';
-import { initialMigration } from '../db/migrations/initial.ts';
-import { parentsMigration } from '../db/migrations/parents.ts';
+import { registryMigrations } from '../db/migrations.ts';
 import { createDraft, createModel, putFiles } from './drafts.ts';
 import { listVersions } from './lists.ts';
 
@@ -19,7 +18,7 @@ beforeAll(async () => {
     url: place.url,
     file: join(place.folder, 'registry.sqlite'),
     entities: registryEntities,
-    migrations: [initialMigration, parentsMigration],
+    migrations: registryMigrations,
   });
 });
 afterAll(async () => {
@@ -38,7 +37,15 @@ test('a page of versions ends before it tells of more than 20,000 files', async 
       labels: {},
     });
     for (const count of [10_000, 10_000, 10_000, 1, 0]) {
-      const init = { version: '', description: '', labels: {}, lineage: undefined };
+      const init = {
+        version: '',
+        description: '',
+        labels: {},
+        license: '',
+        tags: [],
+        lineage: undefined,
+        createdBy: 'key:test',
+      };
       const draft = await createDraft(em, model, init);
       const files = Array.from({ length: count }, (_, index) => ({
         path: `${index}.json`,
@@ -48,7 +55,7 @@ test('a page of versions ends before it tells of more than 20,000 files', async 
       await putFiles(em, draft.id, files);
     }
   });
-  const filter = { name: 'many', state: undefined, kind: undefined, base: '' };
+  const filter = { name: 'many', state: undefined, kind: undefined, base: '', show: 'live' as const };
   const pages: string[][] = [];
   for (let pageToken = ''; pages.length < 10; ) {
     const page = await database.read((em) => listVersions(em, 'acme', filter, { pageSize: 0, pageToken }));

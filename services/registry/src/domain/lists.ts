@@ -51,6 +51,8 @@ export type VersionFilter = {
   state: StateName | undefined;
   kind: KindName | undefined;
   base: string;
+  /** `deleted` lists those alone; purged ones are never shown. */
+  show: 'live' | 'all' | 'deleted';
 };
 
 /**
@@ -63,8 +65,9 @@ export async function listVersions(
   filter: VersionFilter,
   page: PageRequest,
 ): Promise<Page<Version>> {
-  const filters = ['versions', filter.name, filter.state ?? '', filter.kind ?? '', filter.base];
-  const where: FilterQuery<Version>[] = [{ tenant }];
+  const filters = ['versions', filter.name, filter.state ?? '', filter.kind ?? '', filter.base, filter.show];
+  const where: FilterQuery<Version>[] = [{ tenant, purgedMs: null }];
+  if (filter.show !== 'all') where.push({ deletedMs: filter.show === 'live' ? null : { $ne: null } });
   const key = filter.name ? 'precedence' : 'id';
   const after = decodePageToken(page.pageToken, filter.name ? PRECEDENCE : UUID, filters);
   if (filter.name) where.push({ modelId: (await findModel(em, tenant, filter.name)).id });
@@ -98,7 +101,12 @@ async function countWithinFiles(em: EntityManager, versions: readonly Version[])
   return end < 0 ? versions.length : end;
 }
 
-function cut<R>(rows: R[], size: number, keyOf: (row: R) => string, filters: readonly unknown[]): Page<R> {
+export function cut<R>(
+  rows: R[],
+  size: number,
+  keyOf: (row: R) => string,
+  filters: readonly unknown[],
+): Page<R> {
   const shown = rows.slice(0, size);
   const last = shown.at(-1);
   const more = rows.length > size && last !== undefined;

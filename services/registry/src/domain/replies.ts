@@ -20,8 +20,10 @@ import {
   VersionEntity,
   VersionFileEntity,
 } from '../db/entities.ts';
+import { VersionPromptEntity } from '../db/life-entities.ts';
 import { sortFiles } from './manifest.ts';
 import { formatReference } from './reference.ts';
+import { stageValue } from './stage-names.ts';
 
 const KINDS: Record<KindName, Kind> = { base: Kind.BASE, adapter: Kind.ADAPTER, dataset: Kind.DATASET };
 const STATES: Record<StateName, VersionState> = { draft: VersionState.DRAFT, ready: VersionState.READY };
@@ -31,7 +33,7 @@ export function kindName(kind: Kind): KindName | undefined {
   return (Object.keys(KINDS) as KindName[]).find((name) => KINDS[name] === kind);
 }
 
-/** The stored name of a state; undefined for VERSION_STATE_UNSPECIFIED. */
+/** The stored name of a state; undefined for VERSION_STATE_UNSPECIFIED and for DELETED, which is a fact of its own. */
 export function stateName(state: VersionState): StateName | undefined {
   return (Object.keys(STATES) as StateName[]).find((name) => STATES[name] === state);
 }
@@ -49,9 +51,10 @@ export async function modelReplies(em: EntityManager, models: readonly Model[]):
   const tops = await em
     .createQueryBuilder(VersionEntity, 'v')
     .select(['v.modelId', 'v.version'])
-    .where({ modelId: { $in: ids }, state: 'ready' })
+    .where({ modelId: { $in: ids }, state: 'ready', deletedMs: null })
     .andWhere(
-      'not exists (select 1 from version w where w.model_id = v.model_id and w.state = ? and w.precedence > v.precedence)',
+      `not exists (select 1 from version w where w.model_id = v.model_id and w.state = ? and w.deleted_ms is null
+         and w.precedence > v.precedence)`,
       ['ready'],
     )
     .execute('all');
@@ -64,6 +67,7 @@ export async function modelReplies(em: EntityManager, models: readonly Model[]):
       labels: model.labels,
       createTime: timestampFromMs(model.createdMs),
       latestVersion: newest.get(model.id) ?? '',
+      revision: BigInt(model.revision),
       aliases: Object.fromEntries(
         aliases.filter(({ modelId }) => modelId === model.id).map(({ alias, version }) => [alias, version]),
       ),
@@ -75,14 +79,21 @@ export async function modelReply(em: EntityManager, model: Model): Promise<Model
   return (await modelReplies(em, [model]))[0]!;
 }
 
-/** Versions with files, lineage and aliases, in the order given; three queries for any number. */
+/**
+ * Versions with lineage and aliases, in the order given; four queries for any number.
+ * @param options whether files are told; their number can be large
+ */
 export async function versionReplies(
   em: EntityManager,
   versions: readonly Version[],
+  { files: withFiles } = { files: true },
 ): Promise<VersionMessage[]> {
   if (versions.length === 0) return [];
   const ids = versions.map(({ id }) => id);
   const files = groupBy(await em.find(VersionFileEntity, { versionId: { $in: ids } }));
+  const prompts = groupBy(
+    await em.find(VersionPromptEntity, { versionId: { $in: ids } }, { orderBy: { position: 'asc' } }),
+  );
   const datasets = groupBy(
     await em.find(VersionDatasetEntity, { versionId: { $in: ids } }, { orderBy: { position: 'asc' } }),
   );
@@ -96,9 +107,8 @@ export async function versionReplies(
       version: version.version,
       id: version.id,
       kind: KINDS[version.kind],
-      state: STATES[version.state],
+      state: version.deletedMs ? VersionState.DELETED : STATES[version.state],
       description: version.description,
-      manifest: { files: sortFiles(own).map(fileReply) },
       digest: version.digest,
       metrics: version.metrics,
       lineage: {
@@ -107,20 +117,39 @@ export async function versionReplies(
         datasets: (datasets.get(version.id) ?? []).map(({ ref, digest, role }) => ({ ref, digest, role })),
         jobId: version.jobId,
         method: version.method,
+        prompts: (prompts.get(version.id) ?? []).map(({ ref, role }) => ({ ref, role })),
+        source: version.source,
       },
       labels: version.labels,
       aliases: (aliases.get(version.id) ?? []).map(({ alias }) => alias),
       createTime: timestampFromMs(version.createdMs),
       sizeBytes: own.reduce((sum, { sizeBytes }) => sum + BigInt(sizeBytes), 0n),
       ref: formatReference(version.name, version.version),
+      stage: stageValue(version.stage),
+      license: version.license,
+      tags: version.tags,
+      createdBy: version.createdBy,
     };
+    if (withFiles) init.manifest = { files: sortFiles(own).map(fileReply) };
     if (version.readyMs) init.readyTime = timestampFromMs(version.readyMs);
+    if (version.deprecatedMs) init.deprecation = deprecationReply(version, version.deprecatedMs);
+    if (version.deletedMs) init.deleteTime = timestampFromMs(version.deletedMs);
+    if (version.purgeMs) init.purgeTime = timestampFromMs(version.purgeMs);
     return create(VersionSchema, init);
   });
 }
 
 export async function versionReply(em: EntityManager, version: Version): Promise<VersionMessage> {
   return (await versionReplies(em, [version]))[0]!;
+}
+
+function deprecationReply({ sunsetMs, deprecationReason, successor }: Version, deprecatedMs: number) {
+  return {
+    reason: deprecationReason,
+    successor,
+    deprecateTime: timestampFromMs(deprecatedMs),
+    ...(sunsetMs && { sunsetTime: timestampFromMs(sunsetMs) }),
+  };
 }
 
 function groupBy<R extends { versionId: string }>(rows: readonly R[]): Map<string, R[]> {

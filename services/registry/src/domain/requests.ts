@@ -35,8 +35,11 @@ export function readLineage(lineage: Lineage | undefined): Lineage | undefined {
       );
     }
   });
-  const { base, parent, jobId, method, datasets } = lineage;
-  const empty = !base && !parent && !jobId && !method && datasets.length === 0;
+  readText('lineage.source', lineage.source);
+  for (const { role } of lineage.prompts) readText('lineage.prompts', role);
+  const { base, parent, jobId, method, datasets, prompts, source } = lineage;
+  const empty =
+    !base && !parent && !jobId && !method && !source && datasets.length === 0 && prompts.length === 0;
   return empty ? undefined : lineage;
 }
 
@@ -54,6 +57,19 @@ export function readLabels(labels: Record<string, string>): Record<string, strin
       throw invalidArgument('labels', `the value of '${key}' is longer than 256 characters`);
   }
   return labels;
+}
+
+/** Tags as they are kept: trimmed, in lower case, each once, in the order given. Throws INVALID_ARGUMENT. */
+export function readTags(tags: readonly string[]): string[] {
+  const read = tags.map((tag, index) => {
+    const field = `tags[${index}]`;
+    const text = readText(field, tag).trim().toLowerCase();
+    if (text === '' || /\p{C}/u.test(text)) {
+      throw invalidArgument(field, 'a tag is a word without control characters');
+    }
+    return text;
+  });
+  return [...new Set(read)];
 }
 
 /** Text for people or a name of the client's own. Throws INVALID_ARGUMENT for NUL, which no database keeps. */

@@ -4,7 +4,7 @@ import type { KindName } from '../db/entities.ts';
 import { checkFilePath, checkPathsFitTogether } from '../domain/path.ts';
 import { checkAdapter } from './adapter.ts';
 import { checkBase } from './base.ts';
-import { checkDataset } from './dataset.ts';
+import { checkDataset, type DatasetSummary } from './dataset.ts';
 import { checkFileName, checkHead, HEAD_BYTES } from './forbidden.ts';
 import { checkOnnx, type ExternalData } from './onnx.ts';
 import { readSafetensors } from './safetensors.ts';
@@ -12,22 +12,22 @@ import type { InspectedFile } from './source.ts';
 
 /**
  * Checks all files of a version together before it becomes READY. Throws INVALID_ARGUMENT, and FAILED_PRECONDITION
- * with a report by row for a data set.
+ * with a report by row for a data set. Returns what was seen of a data set.
  */
 export async function inspectVersion(
   kind: KindName,
   files: readonly InspectedFile[],
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<DatasetSummary | undefined> {
   checkPathsFitTogether(files.map(({ path }) => path));
   const sizes = new Map(files.map(({ path, sizeBytes }) => [path, sizeBytes]));
   for (const file of files) {
     signal?.throwIfAborted();
     for (const data of await inspectContent(file)) checkExternalData(file.path, data, sizes);
   }
-  if (kind === 'base') await checkBase(files);
-  else if (kind === 'adapter') await checkAdapter(files);
-  else await checkDataset(files, signal);
+  if (kind === 'dataset') return checkDataset(files, signal);
+  await (kind === 'base' ? checkBase(files) : checkAdapter(files));
+  return undefined;
 }
 
 /**

@@ -4,9 +4,11 @@ import {
   CommitVersionResponseSchema,
 } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import type { Route } from '../context.ts';
+import { type Description, describeFiles } from '../describe/describe.ts';
+import { catalogVersion } from '../domain/catalog.ts';
 import { type CommitClaims, checkFilesAsClaimed, makeReady, versionFiles } from '../domain/commit.ts';
 import { announceReady } from '../domain/events.ts';
-import { findVersion } from '../domain/find.ts';
+import { findVersion, lockModel } from '../domain/find.ts';
 import { answerOnce, requestKey } from '../domain/idempotency.ts';
 import { checkVersion } from '../domain/reference.ts';
 import { versionReply } from '../domain/replies.ts';
@@ -16,7 +18,7 @@ import { inspectVersion } from '../inspect/inspect.ts';
 
 export const commitVersion: Route<'commitVersion'> =
   ({ artifacts, config, database }) =>
-  async (request, { identity: { tenant }, signal }) => {
+  async (request, { identity: { tenant, subject }, signal }) => {
     const { name } = request;
     const claims: CommitClaims = {
       metrics: readMetrics(request.metrics),
@@ -29,18 +31,19 @@ export const commitVersion: Route<'commitVersion'> =
     });
     // The checks read files and take their time: they come before the transaction, which then makes sure that it
     // commits the files that were checked.
+    let description: Description | undefined;
     if (version.state === 'draft') {
       checkFilesAsClaimed(version, files, claims);
-      await inspectVersion(
-        version.kind,
-        files.map((file) => storedFile(artifacts, file)),
-        signal,
-      );
+      const stored = files.map((file) => storedFile(artifacts, file));
+      const summary = await inspectVersion(version.kind, stored, signal);
+      description = await describeFiles(version.kind, stored, summary);
     }
     const key = requestKey(tenant, CommitVersionRequestSchema, request);
     return answerOnce(database, key, CommitVersionResponseSchema, async (em) => {
+      const model = await lockModel(em, tenant, name);
       const { version: ready, became } = await makeReady(em, version.id, files, claims);
-      if (became) await announceReady(em, config.name, ready);
+      if (became && description) await catalogVersion(em, ready, description);
+      if (became) await announceReady(em, { source: config.name, actor: subject }, model, ready);
       return create(CommitVersionResponseSchema, { version: await versionReply(em, ready) });
     });
   };

@@ -1,3 +1,4 @@
+import { SUM_CHUNK_BYTES } from '@landfall/common/artifacts/chunk-sums.ts';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import type { Route } from '../context.ts';
 import { versionFiles } from '../domain/commit.ts';
@@ -39,9 +40,15 @@ export const downloadArtifact: Route<'downloadArtifact'> = ({ artifacts, databas
       for await (const chunk of content.stream(signal)) yield { chunk };
       return;
     }
-    for (let at = offset; at < offset + length; at += CHUNK_BYTES) {
+    const end = offset + length;
+    for (let at = offset; at < end; ) {
       signal.throwIfAborted();
-      const size = Math.min(CHUNK_BYTES, offset + length - at);
-      yield { chunk: await content.read(at, size) };
+      // Up to the next border of the pieces that a store verifies, so that none is read twice.
+      const next = Math.min((Math.floor(at / SUM_CHUNK_BYTES) + 1) * SUM_CHUNK_BYTES, end);
+      const bytes = await content.read(at, next - at);
+      for (let sent = 0; sent < bytes.length; sent += CHUNK_BYTES) {
+        yield { chunk: bytes.subarray(sent, sent + CHUNK_BYTES) };
+      }
+      at = next;
     }
   };

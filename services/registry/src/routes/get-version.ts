@@ -4,7 +4,7 @@ import { versionReply } from '../domain/replies.ts';
 
 export const getVersion: Route<'getVersion'> =
   ({ database }) =>
-  ({ name, version }, { identity: { tenant } }) =>
+  ({ name, version, showDeleted }, { identity: { tenant } }) =>
     database.read(async (em) => ({
-      version: await versionReply(em, await findVersion(em, tenant, name, version)),
+      version: await versionReply(em, await findVersion(em, tenant, name, version, showDeleted)),
     }));

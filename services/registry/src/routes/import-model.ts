@@ -1,7 +1,7 @@
 import type { Route } from '../context.ts';
-import { importModel as importFolder } from '../domain/import.ts';
+import { importModel as importFiles } from '../domain/import.ts';
 
 export const importModel: Route<'importModel'> =
   (context) =>
-  (request, { identity: { tenant }, signal }) =>
-    importFolder(context, tenant, request, signal);
+  (request, { identity, signal }) =>
+    importFiles(context, identity, request, () => {}, signal);

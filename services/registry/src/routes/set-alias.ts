@@ -12,13 +12,13 @@ import { modelReply } from '../domain/replies.ts';
 
 export const setAlias: Route<'setAlias'> =
   ({ config, database }) =>
-  async (request, { identity: { tenant } }) => {
+  async (request, { identity: { tenant, subject } }) => {
     const { name, alias, version, expectedVersion } = request;
     const key = requestKey(tenant, SetAliasRequestSchema, request);
     return answerOnce(database, key, SetAliasResponseSchema, async (em) => {
       const model = await lockModel(em, tenant, name);
       const move = await moveAlias(em, model, alias, version, expectedVersion);
-      if (move) await announceMove(em, config.name, model, alias, move);
+      if (move) await announceMove(em, { source: config.name, actor: subject }, model, alias, move);
       return create(SetAliasResponseSchema, { model: await modelReply(em, model) });
     });
   };

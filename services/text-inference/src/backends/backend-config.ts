@@ -18,6 +18,8 @@ export interface OpenAiConfig {
   model: string;
   /** Whether it is out of the house: no personal data goes there. */
   remote: boolean;
+  /** Whether images may go out of the house all the same: nobody knows who or what is in them. */
+  remoteImages: boolean;
   /** Whether it is known to take vLLM's extensions: top_k, min_p, repetition_penalty, ignore_eos, guided_*. */
   extensions: boolean;
   /** Longest silence: to the answer's first byte, and between any two. */
@@ -47,6 +49,7 @@ export function readBackendConfig(env: Env): BackendConfig {
     key: env[`${PREFIX}_KEY`] ?? '',
     model: stringVar(env, `${PREFIX}_MODEL`),
     remote,
+    remoteImages: booleanVar(env, `${PREFIX}_REMOTE_IMAGES`, false),
     extensions: booleanVar(env, `${PREFIX}_EXTENSIONS`, false),
     silenceMs: integerVar(env, `${PREFIX}_SILENCE_MS`, 60_000, 100, 300_000),
     answerMs: integerVar(env, `${PREFIX}_ANSWER_MS`, 600_000, 100, 86_400_000),

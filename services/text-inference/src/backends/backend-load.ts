@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { LoadSchema } from '@landfall/proto/landfall/text/v1/generation_pb.js';
+import type { LoadNumbers } from '../load-news.ts';
 
 /** Weight of the newest token in the mean time between two. */
 const WEIGHT = 0.05;
@@ -48,11 +49,18 @@ export class BackendLoad {
     return () => this.#listeners.delete(listener);
   }
 
+  /** What changes while callers read. */
+  get numbers(): LoadNumbers {
+    const running = Math.min(this.#running, this.#maxBatch);
+    return { running, queued: this.#running - running, queuedTokens: 0, stepMs: this.#stepMs };
+  }
+
   message(): MessageInitShape<typeof LoadSchema> {
+    const { running, queued, stepMs } = this.numbers;
     return {
-      running: Math.min(this.#running, this.#maxBatch),
-      queued: Math.max(0, this.#running - this.#maxBatch),
-      stepMs: this.#stepMs,
+      running,
+      queued,
+      stepMs,
       adapters: [...this.adapters],
       base: this.#base,
       finished: BigInt(this.#finished),

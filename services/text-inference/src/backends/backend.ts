@@ -19,6 +19,14 @@ export interface Part {
   model?: string;
 }
 
+export interface Score {
+  /** `models:/name/version` where it is not the base. */
+  model?: string;
+  tokens: number;
+  /** Natural. */
+  logProbability: number;
+}
+
 /**
  * What answers in a replica's place where that is not our own engine. The routes around it are the service's: identity,
  * rules, admission, telemetry and load are the same for all.
@@ -36,7 +44,7 @@ export interface Backend extends AsyncDisposable {
    */
   generate(request: GenerateRequest, call: CallContext): AsyncGenerator<Part>;
   /** How likely a completion is, where that can be said. @throws LandfallError */
-  score?(request: ScoreRequest, signal: AbortSignal): Promise<{ tokens: number; logProbability: number }>;
+  score?(request: ScoreRequest, signal: AbortSignal): Promise<Score>;
   /** Makes an adapter usable; returns its name and whether that took anything. @throws LandfallError */
   loadAdapter(model: string, signal: AbortSignal): Promise<{ ref: string; changed: boolean }>;
   /** Forgets an adapter; false where it was not there. */

@@ -3,16 +3,29 @@ import { notFound } from '@landfall/common/errors/errors.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { RetryBudget } from '@landfall/common/rpc/retry-budget.ts';
-import type { GenerateRequest } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
+import type {
+  GenerateRequest,
+  ScoreRequest,
+} from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { formatModelRef, parseModelRef } from '../model/ref.ts';
-import type { Backend, Part } from './backend.ts';
+import type { Backend, Part, Score } from './backend.ts';
 import type { OpenAiConfig } from './backend-config.ts';
 import { BackendLoad } from './backend-load.ts';
 import { OpenAiAnswer } from './openai-answer.ts';
-import { ServerFailure } from './openai-errors.ts';
-import { openAiCall } from './openai-request.ts';
+import { garbled, ServerFailure } from './openai-errors.ts';
+import { openAiMessages } from './openai-messages.ts';
+import { type OpenAiMessage, openAiCall } from './openai-request.ts';
+import {
+  type Echo,
+  echoBody,
+  isWithoutMeans,
+  readEcho,
+  scoreOf,
+  scoresNoChat,
+  toldOfEcho,
+} from './openai-score.ts';
 import { OpenAiServer } from './openai-server.ts';
-import { checkMayLeave } from './personal-data.ts';
+import { checkMayLeave, checkTextsMayLeave } from './personal-data.ts';
 
 const MOST_ATTEMPTS = 3;
 const FIRST_PAUSE_MS = 100;
@@ -59,11 +72,47 @@ export class OpenAiBackend implements Backend {
   }
 
   async *generate(request: GenerateRequest, { signal }: CallContext): AsyncGenerator<Part> {
-    if (this.#config.remote) checkMayLeave(request);
+    if (this.#config.remote) checkMayLeave(request, this.#config.remoteImages);
+    const messages = await openAiMessages(request.messages);
     try {
-      yield* this.#attempts(request, signal);
+      yield* this.#attempts(() => this.#once(request, messages, signal), signal);
     } catch (error) {
       throw error instanceof ServerFailure ? error.told : error;
+    }
+  }
+
+  /**
+   * By the server's echo of the text. The end of the turn is not scored, since no text stands for it.
+   * @throws LandfallError FAILED_PRECONDITION for a chat, and for a server without echo or log-probabilities
+   */
+  async score({ model, messages, prompt, completion }: ScoreRequest, signal: AbortSignal): Promise<Score> {
+    if (messages.length > 0) throw scoresNoChat();
+    const whole = prompt + completion;
+    if (this.#config.remote) checkTextsMayLeave([prompt, completion, whole]);
+    const ref = model === '' ? this.base : formatModelRef(parseModelRef(model));
+    try {
+      const name = await this.#nameOf(ref, signal);
+      const [before, all] = await Promise.all([prompt, whole].map((text) => this.#echo(name, text, signal)));
+      return { model: ref, ...scoreOf(before!, all!) };
+    } catch (error) {
+      throw toldOfEcho(error);
+    }
+  }
+
+  async #echo(model: string, text: string, signal: AbortSignal): Promise<Echo> {
+    const ask = async (maxTokens: 0 | 1): Promise<Echo> => {
+      const once = async function* (server: OpenAiServer) {
+        yield readEcho(await server.reply('/completions', echoBody(model, text, maxTokens), signal));
+      };
+      for await (const echo of this.#attempts(() => once(this.#server), signal)) return echo;
+      throw garbled('no reply');
+    };
+    try {
+      return await ask(0);
+    } catch (error) {
+      // Some make one token at least.
+      if (error instanceof ServerFailure && isWithoutMeans(error)) return ask(1);
+      throw error;
     }
   }
 
@@ -85,12 +134,12 @@ export class OpenAiBackend implements Backend {
   async [Symbol.asyncDispose](): Promise<void> {}
 
   /** Tries again while nothing was delivered, the failure may pass and the budget lasts. */
-  async *#attempts(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Part> {
+  async *#attempts<T>(once: () => AsyncGenerator<T>, signal: AbortSignal): AsyncGenerator<T> {
     this.#budget.request();
     for (let attempt = 1; ; attempt++) {
       let delivered = false;
       try {
-        for await (const reply of this.#once(request, signal)) {
+        for await (const reply of once()) {
           delivered = true;
           yield reply;
         }
@@ -109,9 +158,14 @@ export class OpenAiBackend implements Backend {
     }
   }
 
-  async *#once(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Part> {
+  async *#once(
+    request: GenerateRequest,
+    messages: readonly OpenAiMessage[],
+    signal: AbortSignal,
+  ): AsyncGenerator<Part> {
     const ref = request.model === '' ? this.base : formatModelRef(parseModelRef(request.model));
-    const { path, body } = openAiCall(request, await this.#nameOf(ref, signal), this.#config.extensions);
+    const name = await this.#nameOf(ref, signal);
+    const { path, body } = openAiCall(request, messages, name, this.#config.extensions);
     const answer = new OpenAiAnswer(request.sampling?.n ?? 1);
     let first = true;
     let lastAt = performance.now();

@@ -12,13 +12,25 @@ const DEFAULT_MAX_TOKENS = 256;
 /** JSON numbers are exact up to here. */
 const SEED_BITS = 53;
 
+/** A message as OpenAI's API takes it. */
+export interface OpenAiMessage {
+  role: string;
+  content: string | ({ type: 'text'; text: string } | { type: 'image_url'; image_url: { url: string } })[];
+}
+
 /**
  * A request as OpenAI's API takes it.
+ * @param messages of the request, in that form
  * @param extensions whether the server is known to keep vLLM's; a server that isn't may ignore them without a word
  * @throws LandfallError UNIMPLEMENTED for what the server may not keep
  */
-export function openAiCall(request: GenerateRequest, model: string, extensions: boolean): OpenAiCall {
-  const { messages, prompt, sampling, constraint } = request;
+export function openAiCall(
+  request: GenerateRequest,
+  messages: readonly OpenAiMessage[],
+  model: string,
+  extensions: boolean,
+): OpenAiCall {
+  const { prompt, sampling, constraint } = request;
   const chat = messages.length > 0;
   const more = { ...extensionsOf(sampling), ...guidedOf(constraint) };
   const [first] = Object.keys(more);
@@ -27,7 +39,7 @@ export function openAiCall(request: GenerateRequest, model: string, extensions: 
     path: chat ? '/chat/completions' : '/completions',
     body: {
       model,
-      ...(chat ? { messages: messages.map(({ role, content }) => ({ role, content })) } : { prompt }),
+      ...(chat ? { messages } : { prompt }),
       stream: true,
       stream_options: { include_usage: true },
       temperature: sampling?.temperature ?? 0,

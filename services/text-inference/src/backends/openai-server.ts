@@ -33,6 +33,18 @@ export class OpenAiServer {
     throw lost(new Error('the answer broke off'));
   }
 
+  /** A reply in one piece. @throws ServerFailure, or the caller's reason when it leaves */
+  async reply(path: string, body: object, caller: AbortSignal): Promise<unknown> {
+    using patience = new Patience(caller, this.#config);
+    try {
+      const response = await this.#fetch(path, patience, body, 'application/json');
+      return JSON.parse(await textOf(response, this.#config.maxAnswerBytes));
+    } catch (failure) {
+      if (failure instanceof SyntaxError) throw garbled('a reply that is no JSON');
+      throw told(failure, patience);
+    }
+  }
+
   /** Names of the models that it lists; undefined where it has no list. */
   async models(caller: AbortSignal): Promise<Set<string> | undefined> {
     using patience = new Patience(caller, this.#config);
@@ -48,14 +60,19 @@ export class OpenAiServer {
     }
   }
 
-  async #fetch(path: string, patience: Patience, body?: object): Promise<Response> {
+  async #fetch(
+    path: string,
+    patience: Patience,
+    body?: object,
+    accept = body ? 'text/event-stream' : 'application/json',
+  ): Promise<Response> {
     const { url, key } = this.#config;
     const response = await fetch(`${url}${path}`, {
       method: body ? 'POST' : 'GET',
       redirect: 'manual',
       signal: patience.signal,
       headers: {
-        accept: body ? 'text/event-stream' : 'application/json',
+        accept,
         // What is not packed can't become larger than it is.
         'accept-encoding': 'identity',
         ...(body ? { 'content-type': 'application/json' } : {}),

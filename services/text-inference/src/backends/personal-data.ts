@@ -1,10 +1,10 @@
 import { failedPrecondition } from '@landfall/common/errors/errors.ts';
-import { findPersonalData, PERSONAL_DATA_TYPES, type PersonalDataType } from '@landfall/masking/mask.ts';
+import { findPersonalData, NUMBERED_TYPES, type PersonalDataType } from '@landfall/masking/mask.ts';
 import type { GenerateRequest } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 
 /** Kinds of personal data in a text, passports' numbers included: what leaves can't be taken back. */
 function personalData(text: string): PersonalDataType[] {
-  return findPersonalData(text, PERSONAL_DATA_TYPES).map(({ type }) => type);
+  return findPersonalData(text, NUMBERED_TYPES).map(({ type }) => type);
 }
 
 /** Whether a text may go to a server out of the house. */
@@ -13,14 +13,24 @@ export function mayLeave(text: string): boolean {
 }
 
 /**
- * Lets a request go out of the house only without personal data, wherever in it that stands.
+ * Lets a request go out of the house only without personal data, wherever in it that stands. An image is taken for
+ * personal, since nobody knows who or what is in it, unless the operator has said otherwise.
  * @throws LandfallError FAILED_PRECONDITION, reason PERSONAL_DATA: whoever called may ask a private replica. It names
  * the kinds, never the data.
  */
-export function checkMayLeave(request: GenerateRequest): void {
-  const found = new Set(textsOf(request).flatMap(personalData));
-  if (found.size === 0) return;
-  const kinds = [...found].join(', ');
+export function checkMayLeave(request: GenerateRequest, images: boolean): void {
+  const shows = request.messages.some((message) => message.images.length > 0);
+  refuse([...new Set(textsOf(request).flatMap(personalData)), ...(shows && !images ? ['IMAGE'] : [])]);
+}
+
+/** The same of single texts. */
+export function checkTextsMayLeave(texts: readonly string[]): void {
+  refuse([...new Set(texts.flatMap(personalData))]);
+}
+
+function refuse(found: readonly string[]): void {
+  if (found.length === 0) return;
+  const kinds = found.join(', ');
   throw failedPrecondition(`the request holds personal data (${kinds}), which this replica may not pass on`, {
     reason: 'PERSONAL_DATA',
     metadata: { kinds },

@@ -1,6 +1,6 @@
 /** The service's routes over a backend: identity, admission and telemetry are as over our own engine. */
 
-import { unimplemented } from '@landfall/common/errors/errors.ts';
+import { failedPrecondition, unimplemented } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import type { Implementation } from '@landfall/common/rpc/implementation.ts';
 import type {
@@ -11,6 +11,7 @@ import type {
 import type { TextContext } from '../context.ts';
 import { toLandfallError } from '../errors.ts';
 import type { GenerateReply } from '../generation.ts';
+import { LoadNews } from '../load-news.ts';
 import { enter } from '../routes/generate.ts';
 import type { Backend } from './backend.ts';
 import { BackendTelemetry } from './backend-telemetry.ts';
@@ -26,6 +27,10 @@ export function backendRoutes(
   return {
     generate: (request, call) => generate(context, backend, name, loadNow, request, call),
     score: (request, call) => score(context, backend, name, request, call),
+    attend(_request, call) {
+      context.checkTenant(call.identity);
+      throw failedPrecondition(`${name} does not tell what it looks at`, { reason: 'BACKEND_CANNOT_ATTEND' });
+    },
     async loadAdapter({ model, requestId }, call) {
       context.checkTenant(call.identity);
       const start = performance.now();
@@ -67,10 +72,14 @@ async function* generate(
   const leave = enter(context.admission, request.sampling?.n ?? 1);
   const ended = backend.load.begin();
   const telemetry = new BackendTelemetry(request, name, call.trace);
+  const news = new LoadNews();
   let failure: unknown;
   try {
-    for await (const reply of backend.generate(request, call))
-      yield { ...telemetry.reply(reply), load: loadNow() };
+    for await (const reply of backend.generate(request, call)) {
+      // Nothing is known of what a backend has cached.
+      const part = news.next(backend.load.numbers, 0, reply.usage !== undefined);
+      yield { ...telemetry.reply(reply), ...(part === 'nothing' ? {} : { load: loadNow() }) };
+    }
   } catch (error) {
     if (!call.signal.aborted) failure = error;
     throw toLandfallError(error);

@@ -6,15 +6,13 @@ import type {
   ScoreRequest,
 } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { GrammarError } from '../engine/grammar/grammar-state.ts';
-import { PromptThread } from '../engine/prompt-thread.ts';
-import type { EngineRequest } from '../engine/sequence.ts';
 import { unknownModel } from '../errors.ts';
-import { promptInput } from '../generation.ts';
 import { checkRequest, constraintOf, toEngineRequests } from '../generation-request.ts';
 import { formatModelRef, parseModelRef } from '../model/ref.ts';
 import type { Backend, Part } from './backend.ts';
 import { BackendLoad } from './backend-load.ts';
-import type { JobEvent } from './transformersjs-protocol.ts';
+import { ExportedPrompts } from './transformersjs-prompts.ts';
+import type { GenerateJob, JobEvent } from './transformersjs-protocol.ts';
 import { TransformersThread } from './transformersjs-thread.ts';
 
 /** A longer completion would hold up other requests for too long. */
@@ -28,9 +26,9 @@ export class TransformersBackend implements Backend {
   readonly #threads: number;
   readonly #onLost: (reason: Error) => void;
   #thread: TransformersThread | undefined;
-  #prompts: PromptThread | undefined;
+  #prompts: ExportedPrompts | undefined;
 
-  /** @param onLost called when the thread that computes has ended by itself */
+  /** @param onLost called when a thread that computes has ended by itself */
   constructor(folder: string, base: string, threads: number, onLost: (reason: Error) => void) {
     this.#folder = folder;
     this.base = base;
@@ -39,34 +37,41 @@ export class TransformersBackend implements Backend {
     this.load = new BackendLoad(base, 1);
   }
 
-  async start(): Promise<void> {
-    this.#thread = await TransformersThread.start({ folder: this.#folder, threads: this.#threads });
+  async start(signal: AbortSignal): Promise<void> {
+    const options = { folder: this.#folder, threads: this.#threads };
+    this.#thread = await TransformersThread.start(options);
+    try {
+      this.#prompts = await ExportedPrompts.start(this.#folder, this.#thread.shape, this.#onLost);
+      await this.#try(signal);
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw error;
+    }
     void this.#thread.lost.then(this.#onLost);
-    const { contextLength } = this.#thread;
-    this.#prompts = await PromptThread.start({ folder: this.#folder, contextLength });
   }
 
   async *generate(request: GenerateRequest, { identity, signal }: CallContext): AsyncGenerator<Part> {
     this.#checkModel(request.model);
-    const thread = this.#started;
-    checkRequest(request, thread);
+    const prompts = this.#prompts!;
+    checkRequest(request, this.#started.shape);
     const held = request.constraint && constraintOf(request.constraint);
-    const grammar = held && (await this.#prompts!.compile(held.field, held.constraint));
-    const { prompt } = await this.#prompts!.encode(promptInput(request));
-    const prepared = { prompt, adapter: undefined, grammar };
-    const requests = toEngineRequests(request, prepared, thread.contextLength, identity);
+    const grammar = held && (await prompts.compile(held.field, held.constraint));
+    await using prepared = await prompts.prepare(request, signal);
+    const { prompt, seen, inputTokens } = prepared;
+    const parts = { prompt, images: [], adapter: undefined, grammar };
+    const requests = toEngineRequests(request, parts, prepared.contextLength, identity);
     try {
-      yield* this.#run(requests, prompt.length, signal);
+      yield* this.#run({ requests, seen }, inputTokens, signal);
     } catch (error) {
       throw error instanceof GrammarError ? invalidArgument('constraint', error.message) : error;
     }
   }
 
-  async *#run(requests: EngineRequest[], inputTokens: number, signal: AbortSignal): AsyncGenerator<Part> {
-    let running = requests.length;
+  async *#run(job: GenerateJob, inputTokens: number, signal: AbortSignal): AsyncGenerator<Part> {
+    let running = job.requests.length;
     let outputTokens = 0;
     let lastAt = performance.now();
-    for await (const event of this.#started.generate(requests, signal)) {
+    for await (const event of this.#started.generate(job, signal)) {
       outputTokens++;
       const now = performance.now();
       this.load.tokens(1, now - lastAt);
@@ -88,12 +93,12 @@ export class TransformersBackend implements Backend {
     signal: AbortSignal,
   ): Promise<{ tokens: number; logProbability: number }> {
     this.#checkModel(request.model);
-    const thread = this.#started;
-    const encoded = await this.#prompts!.encode(promptInput(request), request.completion);
-    const { length } = encoded.completion;
+    await using prepared = await this.#prompts!.prepare(request, signal, request.completion);
+    const { prompt, completion, seen } = prepared;
+    const { length } = completion;
     if (length > MOST_SCORED)
       throw invalidArgument('completion', `it is ${length} tokens; at most ${MOST_SCORED} are scored`);
-    const logProbability = await thread.score(encoded, signal);
+    const logProbability = await this.#started.score({ prompt, completion, seen }, signal);
     return { tokens: length, logProbability };
   }
 
@@ -122,6 +127,24 @@ export class TransformersBackend implements Backend {
 
   get #started(): TransformersThread {
     return this.#thread!;
+  }
+
+  /**
+   * Scores a few words behind an image, where the model reads any: graphs and configuration that do not fit together are
+   * known now, not by the first caller.
+   * @throws Error that says what does not fit
+   */
+  async #try(signal: AbortSignal): Promise<void> {
+    if (!this.#started.shape.vision) return;
+    try {
+      await using prepared = await this.#prompts!.probe(signal);
+      const { prompt, completion, seen } = prepared;
+      await this.#started.score({ prompt, completion, seen }, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      throw new Error(`the exported folder does not answer about an image: ${why}`, { cause: error });
+    }
   }
 
   #checkModel(model: string): void {

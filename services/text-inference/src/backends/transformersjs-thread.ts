@@ -3,15 +3,21 @@
 import type { Worker } from 'node:worker_threads';
 import { EventQueue } from '../engine/event-queue.ts';
 import { GrammarError } from '../engine/grammar/grammar-state.ts';
-import type { EngineRequest } from '../engine/sequence.ts';
 import { startWorker } from '../engine/worker-start.ts';
-import type { FromThread, JobEvent, ScoreJob, ThreadOptions, ToThread } from './transformersjs-protocol.ts';
+import type {
+  ExportedShape,
+  FromThread,
+  GenerateJob,
+  JobEvent,
+  ScoreJob,
+  ThreadOptions,
+  ToThread,
+} from './transformersjs-protocol.ts';
 
 type Answer = JobEvent | { logProbability: number };
 
 export class TransformersThread {
-  readonly contextLength: number;
-  readonly vocabularySize: number;
+  readonly shape: ExportedShape;
   /** Resolves with the reason when the thread ends without having been told to. */
   readonly lost: Promise<Error>;
   readonly #worker: Worker;
@@ -31,10 +37,9 @@ export class TransformersThread {
     return new TransformersThread(worker, first);
   }
 
-  private constructor(worker: Worker, shape: { contextLength: number; vocabularySize: number }) {
+  private constructor(worker: Worker, shape: ExportedShape) {
     this.#worker = worker;
-    this.contextLength = shape.contextLength;
-    this.vocabularySize = shape.vocabularySize;
+    this.shape = shape;
     worker.on('message', (message: FromThread) => this.#receive(message));
     let cause = new Error('the thread has ended');
     worker.on('error', (error) => {
@@ -52,11 +57,8 @@ export class TransformersThread {
   }
 
   /** Runs the answers to one prompt after the requests before it. Leaving the iteration, or the signal, ends its work at the next token. */
-  async *generate(requests: EngineRequest[], signal: AbortSignal): AsyncGenerator<JobEvent> {
-    for await (const answer of this.#call(
-      (call, left) => ({ type: 'generate', call, requests, left }),
-      signal,
-    ))
+  async *generate(job: GenerateJob, signal: AbortSignal): AsyncGenerator<JobEvent> {
+    for await (const answer of this.#call((call, left) => ({ type: 'generate', call, job, left }), signal))
       yield answer as JobEvent;
   }
 
@@ -89,7 +91,8 @@ export class TransformersThread {
     const abort = () => queue.end(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
     signal.addEventListener('abort', abort, { once: true });
     try {
-      this.#worker.postMessage(message(call, left));
+      const asked = message(call, left);
+      this.#worker.postMessage(asked, memoryOf(asked));
       yield* queue;
     } finally {
       signal.removeEventListener('abort', abort);
@@ -105,6 +108,16 @@ export class TransformersThread {
     if (message.type === 'event') queue?.push(message.event);
     else if (message.type === 'scored') queue?.push({ logProbability: message.logProbability });
     else if (message.type === 'done') queue?.end();
-    else queue?.end(message.byConstraint ? new GrammarError(message.message) : new Error(message.message));
+    else queue?.end(failureOf(message));
   }
+}
+
+function failureOf({ byConstraint, message }: FromThread & { type: 'call-failed' }): Error {
+  return byConstraint ? new GrammarError(message) : new Error(message);
+}
+
+/** What images have become goes over to the thread. */
+function memoryOf(message: ToThread): ArrayBuffer[] {
+  if (message.type === 'close') return [];
+  return Object.values(message.job.seen ?? {}).map(({ data }) => data.buffer as ArrayBuffer);
 }

@@ -6,7 +6,9 @@
 import { BlockManager } from './block-manager.ts';
 import type { Decode } from './detokenizer.ts';
 import { GrammarError, type GrammarSpec, type GrammarState } from './grammar/grammar-state.ts';
+import { askedOf, attentionMaps, checkImages, imageParts, keepLooked } from './images.ts';
 import { PostProcessor, tokenReport } from './post-process.ts';
+import type { ImageGrid } from './prompt.ts';
 import type { Runner, StepRow } from './runner.ts';
 import { LogitsNotFiniteError, likeliest } from './sampler-order.ts';
 import { type PlannedRow, type Preempted, Scheduler, type SchedulerLimits } from './scheduler.ts';
@@ -36,6 +38,8 @@ export interface SequenceEvent {
   stop?: string | undefined;
   /** With finish `scored`: the sum of the completion's natural log probabilities. */
   logProbability?: number | undefined;
+  /** With finish `attended`: of each part that was asked for, of each image [rows * columns], with the sum 1. */
+  maps?: Float32Array[][] | undefined;
   /** With finish `error`: for the reader. */
   error?: string | undefined;
   /** With finish `error`: the request's grammar can't be followed any further. */
@@ -127,6 +131,7 @@ export class Engine {
           `${prefix} virtual tokens in ${room}`,
       );
     }
+    if (request.images?.length || request.attend) checkImages(request, this.#options.runner.shape.images);
     const outside = [...request.prompt, ...(request.completion ?? [])].find(
       (t) => !Number.isInteger(t) || t < 0 || t >= vocabularySize,
     );
@@ -156,7 +161,7 @@ export class Engine {
     const start = performance.now();
     // Before the step: it may write over the blocks that they had.
     for (const lost of plan.preempted) this.#save(lost);
-    const rows = plan.rows.map(toRow);
+    const rows = plan.rows.map((row) => toRow(row, this.#options.runner.shape.images));
     let logits: Float32Array[] | undefined;
     let failure: unknown;
     try {
@@ -191,9 +196,11 @@ export class Engine {
   #advance(row: PlannedRow, logits: Float32Array): SequenceEvent[] {
     const { sequence, tokens } = row;
     if (row.own) return this.#choose(row, logits);
+    keepLooked(sequence, askedOf(row), logits);
     sequence.advance(tokens.length);
     this.#publish(sequence);
     if (!sequence.pastPrompt) return [];
+    if (sequence.request.attend) return [this.#attended(sequence)];
     if (sequence.request.completion) return [this.#scored(sequence, logits)];
     if (sequence.output.length === 0) return this.#choose({ ...row, tokens: [] }, logits);
     this.#restore(sequence);
@@ -254,6 +261,14 @@ export class Engine {
     return { id: sequence.id, text: '', tokens: 0, finish: 'scored', logProbability };
   }
 
+  #attended(sequence: Sequence): SequenceEvent {
+    this.#leave(sequence);
+    const { images = [] } = sequence.request;
+    const { rows, columns } = this.#options.runner.shape.images!;
+    const maps = attentionMaps(sequence, images.length, rows * columns);
+    return { id: sequence.id, text: '', tokens: 0, finish: 'attended', maps };
+  }
+
   #fail(sequence: Sequence, error: unknown): SequenceEvent {
     this.#leave(sequence);
     const message = error instanceof Error ? error.message : String(error);
@@ -268,10 +283,11 @@ export class Engine {
   }
 }
 
-function toRow({ sequence, tokens, own, guesses }: PlannedRow): StepRow {
+function toRow(row: PlannedRow, grid: ImageGrid | undefined): StepRow {
+  const { sequence, tokens, own, guesses } = row;
   const { computed, blockTable, adapterSlot, promptEnd, output, request } = sequence;
   const last = own || computed + tokens.length >= promptEnd;
-  const scored = last && request.completion !== undefined;
+  const scored = last && request.completion !== undefined && !request.attend;
   // What it had chosen before it lost its place is known.
   const known = !own && output.length > 0;
   return {
@@ -281,7 +297,8 @@ function toRow({ sequence, tokens, own, guesses }: PlannedRow): StepRow {
     adapterSlot,
     targets: scored ? request.completion : undefined,
     stepwise: own,
-    logits: !last || known ? 'none' : guesses > 0 ? 'each' : 'last',
+    ...(grid && request.images?.length ? imageParts(row, request.images, grid) : {}),
+    logits: !last || known || request.attend ? 'none' : guesses > 0 ? 'each' : 'last',
     top: sequence.sampler.takesLikeliest,
   };
 }

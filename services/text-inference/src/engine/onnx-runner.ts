@@ -4,35 +4,51 @@ import path from 'node:path';
 import { openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
 import { type Adapter, readAdapter } from '@landfall/graph/checkpoint/peft.ts';
+import { readJsonObject } from '@landfall/graph/checkpoint/read-json.ts';
+import { openLlava } from '@landfall/graph/checkpoint/vision.ts';
+import { patchCount } from '@landfall/graph/models/clip-config.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
+import type { LlavaConfig } from '@landfall/graph/models/llava-config.ts';
 import { CachedDecoder } from '@landfall/graph/serving/cached-decoder.ts';
 import type { LoraConfig } from '@landfall/graph/training/lora.ts';
+import type { ImageGrid } from './prompt.ts';
 import { AdapterError, type Runner, type RunnerOptions } from './runner.ts';
 
 const FLOAT_BYTES = 4;
 /** Share of the free memory that the pool takes by default. */
 const MEMORY_SHARE = 1 / 4;
+/** Share of it up to which the weights are packed a second time, for steps of the base alone. */
+const BASE_COPY_SHARE = 1 / 16;
 /** A step computes all ranks of its adapters, so a single one can not be arbitrarily large. */
 const HIGHEST_RANK = 256;
 
 /** Opens a Hugging Face folder, converts half precision once, makes the session. @throws Error naming what is wrong. */
 export async function createRunner(options: RunnerOptions): Promise<Runner> {
-  const checkpoint = openCheckpoint(options.folder);
+  const { checkpoint, images } = openModel(options.folder);
   const { config } = checkpoint;
   const { threads, blockSize, adapterSlots, precision, int4Block } = options;
   const cacheFolder = path.join(options.cacheFolder, 'weights');
-  const blocks = options.blocks ?? defaultBlocks(config, options, process.availableMemory());
+  const free = process.availableMemory();
+  const blocks = options.blocks ?? defaultBlocks(config, options, free);
   const decoder = await CachedDecoder.create(checkpoint, {
     threads,
     cacheFolder,
     blocks,
     blockSize,
     adapterSlots,
+    baseCopyBytes: free * BASE_COPY_SHARE,
+    images: images !== undefined,
     ...(precision ? { precision } : {}),
     ...(int4Block ? { int4Block } : {}),
   });
   return {
-    shape: { vocabularySize: config.vocabSize, contextLength: config.maxPositions, blocks, blockSize },
+    shape: {
+      vocabularySize: config.vocabSize,
+      contextLength: config.maxPositions,
+      blocks,
+      blockSize,
+      images,
+    },
     adapterSlots,
     run: (rows) => decoder.step(rows),
     save: (table, from, end) => decoder.save(table, from, end),
@@ -42,6 +58,20 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     clearAdapter: (slot) => decoder.setAdapter(slot, undefined),
     release: () => decoder.release(),
   };
+}
+
+/** A decoder, or the language half of a model that reads images too. */
+function openModel(folder: string) {
+  if (readJsonObject(folder, 'config.json').model_type !== 'llava')
+    return { checkpoint: openCheckpoint(folder), images: undefined };
+  const { language, config } = openLlava(folder);
+  return { checkpoint: language, images: imageGrid(config) };
+}
+
+function imageGrid({ vision, imageToken, withClass }: LlavaConfig): ImageGrid {
+  const side = Math.floor(vision.imageSize / vision.patchSize);
+  const before = Number(withClass);
+  return { token: imageToken, count: patchCount(vision) + before, before, rows: side, columns: side };
 }
 
 function openAdapter(folder: string, config: ModelConfig): Adapter {

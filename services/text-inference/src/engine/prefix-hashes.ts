@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { PromptImage } from './sequence.ts';
 
 /** What keys and values depend on beside the tokens; blocks are never shared across it. */
 export interface PrefixScope {
@@ -13,7 +14,12 @@ export interface PrefixScope {
  * A hash for each full block of a prompt, of all that stands up to its end: equal hashes mean equal keys and values.
  * The last token is never in a full block here: it has to be computed for the logits behind it.
  */
-export function prefixHashes(scope: PrefixScope, prompt: readonly number[], blockSize: number): string[] {
+export function prefixHashes(
+  scope: PrefixScope,
+  prompt: readonly number[],
+  blockSize: number,
+  images: readonly PromptImage[] = [],
+): string[] {
   const { tenant, adapter = '', virtual } = scope;
   const full = Math.floor((virtual + prompt.length - 1) / blockSize);
   const hashes: string[] = [];
@@ -24,7 +30,10 @@ export function prefixHashes(scope: PrefixScope, prompt: readonly number[], bloc
     const from = Math.max(0, block * blockSize - virtual);
     const end = Math.max(0, (block + 1) * blockSize - virtual);
     const tokens = Uint32Array.from(prompt.slice(from, end));
-    before = createHash('sha256').update(before).update(new Uint8Array(tokens.buffer)).digest('base64');
+    const hash = createHash('sha256').update(before).update(new Uint8Array(tokens.buffer));
+    // The tokens of all images are the same; what an image holds is in the first block that it reaches into.
+    for (const { at, digest } of images) if (from <= at && at < end) hash.update(`${at} ${digest}`);
+    before = hash.digest('base64');
     hashes.push(before);
   }
   return hashes;

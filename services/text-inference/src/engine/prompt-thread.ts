@@ -4,7 +4,14 @@ import type { Worker } from 'node:worker_threads';
 import { PendingCalls } from './calls.ts';
 import type { Constraint } from './grammar/constraint.ts';
 import type { GrammarSpec } from './grammar/grammar-state.ts';
-import { type Encoded, PromptError, type PromptInput } from './prompt.ts';
+import {
+  type Encoded,
+  type ImageGrid,
+  type ImageText,
+  PromptError,
+  type PromptInput,
+  type TextSpan,
+} from './prompt.ts';
 import { startWorker } from './worker-start.ts';
 
 export interface PromptThreadOptions {
@@ -12,23 +19,37 @@ export interface PromptThreadOptions {
   folder: string;
   /** Tokens a sequence may have in all. */
   contextLength: number;
+  /** How images stand among the tokens, where the model reads any. */
+  images?: ImageGrid | ImageText | undefined;
+}
+
+/** With the tokens of each span of the completion that was asked for, as indices. */
+export interface EncodedParts extends Encoded {
+  parts?: number[][];
 }
 
 export type ToPrompt =
-  | { type: 'encode'; call: number; input: PromptInput; completion?: string | undefined }
+  | {
+      type: 'encode';
+      call: number;
+      input: PromptInput;
+      completion?: string | undefined;
+      spans?: TextSpan[];
+      seen?: string[] | undefined;
+    }
   | { type: 'compile'; call: number; field: string; constraint: Constraint }
   | { type: 'close' };
 
 export type FromPrompt =
   | { type: 'ready' }
   | { type: 'failed'; message: string }
-  | { type: 'tokens'; call: number; encoded: Encoded }
+  | { type: 'tokens'; call: number; encoded: EncodedParts }
   | { type: 'grammar'; call: number; grammar: GrammarSpec }
   | { type: 'refused'; call: number; field: string | undefined; message: string };
 
 export class PromptThread {
   readonly #worker: Worker;
-  readonly #calls = new PendingCalls<Encoded | GrammarSpec>();
+  readonly #calls = new PendingCalls<EncodedParts | GrammarSpec>();
   readonly #exit: Promise<void>;
 
   static async start(options: PromptThreadOptions): Promise<PromptThread> {
@@ -65,10 +86,28 @@ export class PromptThread {
 
   /**
    * Tokens of a chat or text and of a completion where one is given: at least one, together no more than the context,
-   * and the prompt alone fewer. @throws PromptError naming the field.
+   * and the prompt alone fewer.
+   * @param seen what stands in the place of each image, where that differs from image to image
+   * @throws PromptError naming the field.
    */
-  encode(input: PromptInput, completion?: string): Promise<Encoded> {
-    return this.#call<Encoded>((call) => ({ type: 'encode', call, input, completion }));
+  encode(input: PromptInput, completion?: string, seen?: string[]): Promise<Encoded> {
+    return this.#call<EncodedParts>((call) => ({ type: 'encode', call, input, completion, seen }));
+  }
+
+  /** The same, with the tokens of some spans of the completion. @throws PromptError naming the field. */
+  async encodeParts(
+    input: PromptInput,
+    completion: string,
+    spans: TextSpan[],
+  ): Promise<Encoded & { parts: number[][] }> {
+    const encoded = await this.#call<EncodedParts>((call) => ({
+      type: 'encode',
+      call,
+      input,
+      completion,
+      spans,
+    }));
+    return { ...encoded, parts: encoded.parts! };
   }
 
   /**
@@ -86,7 +125,7 @@ export class PromptThread {
     await this.#exit;
   }
 
-  #call<Answer extends Encoded | GrammarSpec>(message: (call: number) => ToPrompt): Promise<Answer> {
+  #call<Answer extends EncodedParts | GrammarSpec>(message: (call: number) => ToPrompt): Promise<Answer> {
     return this.#calls.call((call) => this.#worker.postMessage(message(call))) as Promise<Answer>;
   }
 }

@@ -7,16 +7,17 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { CompiledConstraints } from './grammar/compile.ts';
 import { ConstraintError } from './grammar/constraint.ts';
 import type { GrammarSpec } from './grammar/grammar-state.ts';
-import { type Encoded, PromptError, type PromptInput } from './prompt.ts';
-import type { FromPrompt, PromptThreadOptions, ToPrompt } from './prompt-thread.ts';
+import { PromptError } from './prompt.ts';
+import type { EncodedParts, FromPrompt, PromptThreadOptions, ToPrompt } from './prompt-thread.ts';
+import { tokensOfSpans } from './token-spans.ts';
 import { loadTokenizer } from './tokenizer.ts';
 
 const port = parentPort!;
-const { folder, contextLength } = workerData as PromptThreadOptions;
+const { folder, contextLength, images } = workerData as PromptThreadOptions;
 const send = (message: FromPrompt) => port.postMessage(message);
 
 try {
-  const tokenizer = await loadTokenizer(folder);
+  const tokenizer = await loadTokenizer(folder, images);
   const constraints = new CompiledConstraints();
   const longest = contextLength * tokenizer.longestToken;
   port.on('message', (message: ToPrompt) => {
@@ -24,13 +25,13 @@ try {
     const { call } = message;
     try {
       if (message.type === 'compile') send({ type: 'grammar', call, grammar: compile(message) });
-      else send({ type: 'tokens', call, encoded: encode(message.input, message.completion) });
+      else send({ type: 'tokens', call, encoded: encode(message) });
     } catch (error) {
       const field = error instanceof PromptError ? error.field : undefined;
       send({ type: 'refused', call, field, message: error instanceof Error ? error.message : String(error) });
     }
   });
-  function encode(input: PromptInput, completion: string | undefined): Encoded {
+  function encode({ input, completion, spans, seen }: ToPrompt & { type: 'encode' }): EncodedParts {
     const field = 'text' in input ? 'prompt' : 'messages';
     const length =
       'text' in input ? input.text.length : input.messages.reduce((n, m) => n + m.content.length, 0);
@@ -40,8 +41,8 @@ try {
       throw new PromptError('completion', tooLong(`${completion.length} characters`, contextLength));
     const encoded =
       completion === undefined
-        ? { prompt: promptOf(input), completion: [] }
-        : tokenizer.encodeAnswered(input, completion);
+        ? tokenizer.encode(input, seen)
+        : tokenizer.encodeAnswered(input, completion, seen);
     const { length: size } = encoded.prompt;
     if (size >= contextLength) throw new PromptError(field, tooLong(`${size} tokens`, contextLength));
     const whole = size + encoded.completion.length;
@@ -50,7 +51,8 @@ try {
         'completion',
         `with the prompt it is ${whole} tokens; the model's context is ${contextLength}`,
       );
-    return encoded;
+    const parts = spans && tokensOfSpans(completion!, encoded.completion.map(bytesOf), spans);
+    return { ...encoded, ...(parts ? { parts } : {}) };
   }
   function compile({ field, constraint }: ToPrompt & { type: 'compile' }): GrammarSpec {
     try {
@@ -60,8 +62,8 @@ try {
       throw error;
     }
   }
-  function promptOf(input: PromptInput): number[] {
-    return 'text' in input ? tokenizer.encodeText(input.text) : tokenizer.encodeChat(input.messages);
+  function bytesOf(token: number): Uint8Array {
+    return tokenizer.describe(token).bytes;
   }
   send({ type: 'ready' });
 } catch (error) {

@@ -4,6 +4,7 @@
  */
 
 import type { ServingPrecision } from '@landfall/graph/serving/packed-weights.ts';
+import type { ImageGrid } from './prompt.ts';
 
 export interface StepRow {
   /** New tokens of one sequence [n], n >= 1. */
@@ -19,6 +20,10 @@ export interface StepRow {
   adapterSlot: number;
   /** What is to follow the last of `tokens`, one each; given where the row is scored and not gone on from. */
   targets?: readonly number[] | undefined;
+  /** What stands in the place of some of `tokens`, from the index `from` on: [n, hidden size], n tokens. */
+  images?: readonly { from: number; tokens: Float32Array }[] | undefined;
+  /** Of which of `tokens` it is asked, in the place of logits, how much they look at some positions of the sequence. */
+  looks?: { queries: number[]; over: { from: number; count: number }[] } | undefined;
   /** Whether the sequence has chosen or guessed the tokens itself: they are computed as if they came one by one. */
   stepwise: boolean;
   /** Tokens whose logits are asked for. */
@@ -33,6 +38,8 @@ export interface ModelShape {
   contextLength: number;
   blocks: number;
   blockSize: number;
+  /** How images stand among the tokens; absent where the model reads text alone. */
+  images?: ImageGrid | undefined;
 }
 
 export interface Runner {
@@ -40,8 +47,8 @@ export interface Runner {
   /** Adapters that fit beside the base: slots 1 to this. */
   readonly adapterSlots: number;
   /** Computes the new tokens of each row, leaves their keys and values in the pool, and returns the logits that it
-   * asks for, [vocabulary] each or [2] with `top`, or the natural log probabilities of its targets. Rows are independent of one
-   * another. */
+   * asks for, [vocabulary] each or [2] with `top`, or the natural log probabilities of its targets, or what it looks at
+   * [queries, positions]. Rows are independent of one another. */
   run(rows: StepRow[]): Promise<Float32Array[]>;
   /** Copies the keys and values of positions from..end of a sequence out of its blocks. */
   save(blockTable: readonly number[], from: number, end: number): Float32Array;

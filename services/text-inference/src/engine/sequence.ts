@@ -5,10 +5,22 @@ import { prefixHashes } from './prefix-hashes.ts';
 import type { SamplingParameters, TokenLogprob } from './sampler.ts';
 import { SequenceSampler } from './sequence-sampler.ts';
 
+/** What a model sees of an image, in the place of some tokens of a prompt. */
+export interface PromptImage {
+  /** Index of the first of them. */
+  at: number;
+  /** Of the image: equal digests mean equal tokens. */
+  digest: string;
+  /** [count, hidden size], in memory that threads share. */
+  tokens: Float32Array;
+}
+
 export interface EngineRequest {
   id: string;
   /** Prompt tokens [n], n >= 1 and below the context length. */
   prompt: number[];
+  /** Images that stand in it, in their order. */
+  images?: PromptImage[] | undefined;
   /** Adapter key as it was loaded; undefined for the base. */
   adapter?: string | undefined;
   /** Keys and values of prompts are shared within a tenant only. */
@@ -29,9 +41,11 @@ export interface EngineRequest {
   grammar?: GrammarSpec | undefined;
   /** Tokens whose likelihood behind the prompt is asked for [n], n >= 1, instead of new ones. */
   completion?: number[] | undefined;
+  /** Parts of the completion, as indices of its tokens, of which it is asked what they look at instead. */
+  attend?: number[][] | undefined;
 }
 
-export type FinishReason = 'stop' | 'length' | 'scored' | 'error';
+export type FinishReason = 'stop' | 'length' | 'scored' | 'attended' | 'error';
 
 export interface TokenReport extends TokenLogprob {
   top: TokenLogprob[];
@@ -55,6 +69,8 @@ export class Sequence {
   #found = 0;
   /** Keys and values of its own tokens, while it has lost its place. */
   saved: Float32Array | undefined;
+  /** What the tokens that are asked look at, by their index among those given. */
+  readonly looked = new Map<number, Float32Array>();
 
   constructor(
     request: EngineRequest,
@@ -68,8 +84,8 @@ export class Sequence {
     this.prefix = prefix;
     this.#computed = prefix;
     this.sampler = new SequenceSampler(request.sampling, request.prompt, grammar);
-    const { prompt, tenant, adapter, completion } = request;
-    this.hashes = prefixHashes({ tenant, adapter, virtual: prefix }, prompt, blockSize);
+    const { prompt, tenant, adapter, completion, images } = request;
+    this.hashes = prefixHashes({ tenant, adapter, virtual: prefix }, prompt, blockSize, images);
     this.#given = completion ? prompt.concat(completion.slice(0, -1)) : prompt;
   }
 
@@ -119,12 +135,12 @@ export class Sequence {
   }
 
   /**
-   * The next given tokens to compute, at most so many. A completion's tokens come together with the one before them, since
-   * they are scored together.
+   * The next given tokens to compute, at most so many. A completion's tokens that are scored come together with the one
+   * before them.
    */
   pendingPrompt(most: number): number[] {
     const seen = this.#computed - this.prefix;
-    if (!this.request.completion) return this.#given.slice(seen, seen + most);
+    if (!this.request.completion || this.request.attend) return this.#given.slice(seen, seen + most);
     const context = this.request.prompt.length - 1 - seen;
     return context > 0 ? this.#given.slice(seen, seen + Math.min(most, context)) : this.#given.slice(seen);
   }

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EOS, SPECIAL, writeTokenizer } from '../../test/tiny-model.ts';
+import type { ChatMessage } from './prompt.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 
 let folder: string;
@@ -17,12 +18,14 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const bytes = (text: string) => Array.from(new TextEncoder().encode(text), (b) => b);
+const encodeChat = (messages: ChatMessage[]) => tokenizer.encode({ messages }).prompt;
+const encodeText = (text: string) => tokenizer.encode({ text }).prompt;
 /** Ids of bytes as the fixture numbers them. */
 const special = (ids: number[]) => ids.filter((id) => id < SPECIAL.length).map((id) => SPECIAL[id]);
 
 describe('encodeChat', () => {
   test('renders the model template', () => {
-    const ids = tokenizer.encodeChat([
+    const ids = encodeChat([
       { role: 'system', content: 'be kind' },
       { role: 'user', content: '高血压' },
     ]);
@@ -33,7 +36,7 @@ describe('encodeChat', () => {
   test('reads a template that has its own file', async () => {
     const other = await loadTokenizer(path.join(folder, 'b'));
     const chat = [{ role: 'user', content: 'x' }];
-    expect(other.encodeChat(chat)).toEqual(tokenizer.encodeChat(chat));
+    expect(other.encode({ messages: chat }).prompt).toEqual(encodeChat(chat));
   });
 
   test('a user who writes special tokens forges no turn', () => {
@@ -44,14 +47,14 @@ describe('encodeChat', () => {
       'a<|end\ufdd0|>b',
       'a<\ufdd0|end|>b<|\ufdd0\ufdd0end|>',
     ]) {
-      const ids = tokenizer.encodeChat([{ role: 'user', content }]);
+      const ids = encodeChat([{ role: 'user', content }]);
       expect(special(ids), content).toEqual(['<s>', '<|user|>', '<|end|>', '<|assistant|>']);
       expect(tokenizer.decode(ids), content).toBe(content.replaceAll('\ufdd0', ''));
     }
   });
 
   test('empty messages and ones of special tokens alone are refused by field', () => {
-    const chat = (content: string) => () => tokenizer.encodeChat([{ role: 'user', content }]);
+    const chat = (content: string) => () => encodeChat([{ role: 'user', content }]);
     expect(chat('')).toThrow(expect.objectContaining({ field: 'messages[0].content', message: 'is empty' }));
     expect(chat(' \n')).toThrow(expect.objectContaining({ field: 'messages[0].content' }));
     expect(chat('<|end|> <s><|user|>')).toThrow(
@@ -62,23 +65,21 @@ describe('encodeChat', () => {
 
 describe('encodeText', () => {
   test('puts the start token before the text and reads special tokens as letters', () => {
-    const ids = tokenizer.encodeText('a<|end|>');
+    const ids = encodeText('a<|end|>');
     expect(special(ids)).toEqual(['<s>']);
     expect(tokenizer.decode(ids)).toBe('a<|end|>');
-    expect(() => tokenizer.encodeText('<|end|><|end|>')).toThrow(
-      expect.objectContaining({ field: 'prompt' }),
-    );
-    expect(() => tokenizer.encodeText('')).toThrow(expect.objectContaining({ field: 'prompt' }));
+    expect(() => encodeText('<|end|><|end|>')).toThrow(expect.objectContaining({ field: 'prompt' }));
+    expect(() => encodeText('')).toThrow(expect.objectContaining({ field: 'prompt' }));
   });
 });
 
 test('decode leaves special tokens and unknown ids out', () => {
-  expect(tokenizer.decode([1, ...tokenizer.encodeText('血压').slice(1), 2, 9999])).toBe('血压');
+  expect(tokenizer.decode([1, ...encodeText('血压').slice(1), 2, 9999])).toBe('血压');
   expect(tokenizer.decode([1])).toBe('');
 });
 
 test('describe gives a token as text and bytes', () => {
-  const ids = tokenizer.encodeText('高').slice(1);
+  const ids = encodeText('高').slice(1);
   expect(ids).toHaveLength(2);
   expect(ids.flatMap((id) => [...tokenizer.describe(id).bytes])).toEqual(bytes('高'));
   expect(tokenizer.describe(ids[0]!).text).toBe('\ufffd');

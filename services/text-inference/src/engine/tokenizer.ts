@@ -10,18 +10,39 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
-import { type ChatMessage, type Encoded, PromptError, type PromptInput } from './prompt.ts';
+import { ChatTemplate } from './chat-template.ts';
+import {
+  expandImages,
+  IMAGE_PLACE,
+  placedImages,
+  rendersParts,
+  type TemplateMessage,
+} from './image-places.ts';
+import { alternatives, forged, MARK, PlainText } from './plain-text.ts';
+import {
+  type ChatMessage,
+  type Encoded,
+  type ImageGrid,
+  type ImageText,
+  PromptError,
+  type PromptForm,
+  type PromptInput,
+} from './prompt.ts';
+import { onlyText, taskPrompt } from './prompt-forms.ts';
+import { tokenBytes } from './token-bytes.ts';
 
 export interface Tokenizer {
-  /** Plain text to ids, with what the tokenizer itself puts around it (as a rule the start token). */
-  encodeText(text: string): number[];
-  /** A chat to ids through the model's template, ready for the assistant's turn. */
-  encodeChat(messages: ChatMessage[]): number[];
+  /**
+   * A prompt's ids: plain text with what the tokenizer itself puts around it (as a rule the start token), or a chat through
+   * the model's template, ready for the assistant's turn.
+   * @param seen what stands in the place of each image, in their order, where that differs from image to image
+   */
+  encode(input: PromptInput, seen?: readonly string[]): Encoded;
   /**
    * A prompt and an answer to it, with the end of the answer's turn, as training joins them: one text where the
    * prompt's ids are the beginning of its ids, else the ids of both parts.
    */
-  encodeAnswered(input: PromptInput, completion: string): Encoded;
+  encodeAnswered(input: PromptInput, completion: string, seen?: readonly string[]): Encoded;
   /** Ids to text, without special tokens; an incomplete character at the end is U+FFFD. */
   decode(tokens: number[]): string;
   /** One token as the API shows it. */
@@ -34,27 +55,19 @@ export interface Tokenizer {
   longestToken: number;
 }
 
-/** A noncharacter that Unicode keeps for use inside a program. */
-const MARK = '\ufdd0';
-
 /**
  * Loads tokenizer.json, tokenizer_config.json and the chat template from a local folder; nothing is fetched.
+ * @param images how images stand among the tokens, where the model reads any
  * @throws Error naming the file where one is missing or unreadable.
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+export async function loadTokenizer(folder: string, images?: ImageGrid | ImageText): Promise<Tokenizer> {
   for (const file of ['tokenizer.json', 'tokenizer_config.json']) {
     if (!existsSync(path.join(folder, file))) throw new Error(`the model folder has no ${file}`);
   }
   env.allowRemoteModels = false;
   env.useFSCache = false;
   const tokenizer = await AutoTokenizer.from_pretrained(path.resolve(folder), { local_files_only: true });
-  return wrap(tokenizer, readTemplate(folder), endTokens(folder, tokenizer));
-}
-
-/** Newer folders keep the template in a file of its own, which transformers.js does not read. */
-function readTemplate(folder: string): string | undefined {
-  const file = path.join(folder, 'chat_template.jinja');
-  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+  return wrap(tokenizer, new ChatTemplate(tokenizer, folder), endTokens(folder, tokenizer), images);
 }
 
 interface Internals {
@@ -63,18 +76,31 @@ interface Internals {
   model: { vocab: (string | undefined)[]; unk_token_id?: number };
 }
 
-function wrap(tokenizer: PreTrainedTokenizer, template: string | undefined, endTokens: number[]): Tokenizer {
+function wrap(
+  tokenizer: PreTrainedTokenizer,
+  template: ChatTemplate,
+  endTokens: number[],
+  reading: ImageGrid | ImageText | undefined,
+): Tokenizer {
   const inner = (tokenizer as unknown as { _tokenizer: Internals })._tokenizer;
   const split = inner.pre_tokenizer;
   inner.pre_tokenizer = (text, options) => {
     const plain = text.replaceAll(MARK, '');
     return split ? split(plain, options) : [plain];
   };
+  const form: PromptForm = reading && 'form' in reading ? reading.form : { kind: 'chat' };
+  const imageToken = reading?.token;
   const added = [...inner.get_added_tokens_decoder()].map(([id, token]) => ({ ...token, id }));
-  const special = added.filter((t) => t.special);
+  const image = added.find((t) => t.id === imageToken)?.content;
+  if (imageToken !== undefined && !image)
+    throw new Error(`tokenizer.json has no added token ${imageToken}, the model's image token`);
+  const isSpoken = spokenTokens(tokenizer, form);
+  const spoken = new Set(added.filter((t) => isSpoken(t.content)).map((t) => t.id));
+  const special = added.filter((t) => (t.special || t.content === image) && !spoken.has(t.id));
   const vocabulary = inner.model.vocab;
-  const specialIds = new Set(tokenizer.all_special_ids.filter((id) => id !== inner.model.unk_token_id));
-  const hidden = new Set(tokenizer.all_special_ids);
+  const hidden = new Set(tokenizer.all_special_ids.filter((id) => !spoken.has(id)));
+  const specialIds = new Set([...hidden].filter((id) => id !== inner.model.unk_token_id));
+  if (imageToken !== undefined) specialIds.add(imageToken);
   const bytesOf = tokenBytes(tokenizer);
   const plainText = new PlainText(special.map((t) => t.content));
   const trusted = alternatives(added.map((t) => t.content));
@@ -82,60 +108,93 @@ function wrap(tokenizer: PreTrainedTokenizer, template: string | undefined, endT
 
   const count = (ids: number[]) => ids.reduce((n, id) => n + (specialIds.has(id) ? 1 : 0), 0);
   const frame = count(tokenizer.encode(''));
+  const encodeAlone = (text: string) => tokenizer.encode(text, { add_special_tokens: false });
 
-  const encodePlain = (field: string, text: string): number[] => {
-    const ids = tokenizer.encode(text);
-    if (count(ids) > frame) throw forged(field);
+  /** @param framed whether the tokenizer itself puts special tokens around the text */
+  const idsOf = (field: string, text: string, framed: boolean): number[] => {
+    const ids = framed ? tokenizer.encode(text) : encodeAlone(text);
+    const own = trusted && !framed ? (text.match(trusted) ?? []).filter((t) => specialContents.has(t)) : [];
+    if (count(ids) > (framed ? frame : own.length)) throw forged(field);
     return ids;
   };
-  const encodeRendered = (field: string, text: string): number[] => {
-    const ids = tokenizer.encode(text, { add_special_tokens: false });
-    const own = trusted ? (text.match(trusted) ?? []).filter((t) => specialContents.has(t)).length : 0;
-    if (count(ids) > own) throw forged(field);
-    return ids;
+  let byParts: boolean | undefined;
+  const takesParts = () => {
+    byParts ??= image !== undefined && rendersParts((probe) => template.render(probe), image);
+    return byParts;
   };
   const renderChat = (messages: ChatMessage[]): string => {
-    const safe = messages.map((m, i) => ({
-      role: m.role,
-      content: plainText.check(`messages[${i}].content`, m.content, i === messages.length - 1),
-    }));
-    return render(tokenizer, safe, template);
+    const safe = messages.map(({ role, content, images = 0 }, i): TemplateMessage => {
+      const field = `messages[${i}].content`;
+      const last = i === messages.length - 1;
+      if (!image) return { role, content: plainText.check(field, content, last) };
+      const clean = (text: string) => plainText.check(field, text, false);
+      if (last && images === 0) plainText.check(field, content);
+      return { role, content: placedImages({ field, content, images }, image, clean, takesParts()) };
+    });
+    return template.render(safe);
+  };
+  const rendered = (input: PromptInput): { field: string; text: string; framed: boolean } => {
+    if (form.kind !== 'chat') {
+      const { field, text, images } = onlyText(input);
+      const words = form.kind === 'task' ? taskPrompt(form, text) : text;
+      const clean = plainText.check(field, words);
+      if (form.kind === 'task') return { field, text: clean, framed: true };
+      return { field, text: `${image!.repeat(images)}${tokenizer.bos_token ?? ''}${clean}\n`, framed: false };
+    }
+    if ('messages' in input) return { field: 'messages', text: renderChat(input.messages), framed: false };
+    if (image && input.text.includes(IMAGE_PLACE))
+      throw new PromptError(
+        'prompt',
+        `has a place for an image (${IMAGE_PLACE}) and brings none: give messages`,
+      );
+    return { field: 'prompt', text: plainText.check('prompt', input.text), framed: true };
+  };
+  const wholePrompt = (
+    input: PromptInput,
+    ids: number[],
+    seen: readonly string[],
+  ): Omit<Encoded, 'completion'> => {
+    if (!reading || imageToken === undefined) return { prompt: ids, images: [] };
+    if (!('count' in reading)) return expandImages(ids, seen.map(encodeAlone), imageToken);
+    const images = 'messages' in input ? input.messages.reduce((n, m) => n + (m.images ?? 0), 0) : 0;
+    const each = new Array<number>(reading.count).fill(imageToken);
+    return expandImages(ids, new Array<number[]>(images).fill(each), imageToken);
   };
   let turnEnd: string | undefined;
 
   return {
     endTokens,
     longestToken: vocabulary.reduce((most, t) => Math.max(most, t?.length ?? 0), 1),
-    encodeText: (text) => encodePlain('prompt', plainText.check('prompt', text)),
-    encodeChat: (messages) => encodeRendered('messages', renderChat(messages)),
-    encodeAnswered(input, completion) {
-      const chat = 'messages' in input;
-      const before = chat ? renderChat(input.messages) : plainText.check('prompt', input.text);
-      if (chat) turnEnd ??= endOfTurn(tokenizer, template, [...specialContents]);
+    encode(input, seen = []) {
+      const { field, text, framed } = rendered(input);
+      return { ...wholePrompt(input, idsOf(field, text, framed), seen), completion: [] };
+    },
+    encodeAnswered(input, completion, seen = []) {
+      const chat = form.kind === 'chat' && 'messages' in input;
+      const { field, text: before, framed } = rendered(input);
+      if (chat) turnEnd ??= template.endOfTurn([...specialContents], takesParts());
       const answer = plainText.check('completion', completion, false) + (chat ? turnEnd! : '');
-      const prompt = chat ? encodeRendered('messages', before) : encodePlain('prompt', before);
-      const whole = chat
-        ? encodeRendered('completion', before + answer)
-        : encodePlain('completion', before + answer);
-      const begins = whole.length > prompt.length && prompt.every((id, i) => whole[i] === id);
-      const rest = begins
-        ? whole.slice(prompt.length)
-        : tokenizer.encode(answer, { add_special_tokens: false });
+      const prompt = idsOf(field, before, framed);
+      const whole = idsOf('completion', before + answer, framed);
+      // Where texts and answers are sequences of their own, neither is the other's beginning.
+      const joined = form.kind !== 'task' && whole.length > prompt.length;
+      const begins = joined && prompt.every((id, i) => whole[i] === id);
+      const rest = begins ? whole.slice(prompt.length) : encodeAlone(answer);
       const end = endTokens[0];
       const ended = chat && turnEnd !== '';
       if (!ended && end !== undefined && rest.at(-1) !== end) rest.push(end);
-      return { prompt, completion: rest };
+      return { ...wholePrompt(input, prompt, seen), completion: rest };
     },
     decode(tokens) {
       const known = tokens.filter((t) => vocabulary[t] !== undefined && !hidden.has(t));
       return known.length > 0 ? tokenizer.decode(known, { clean_up_tokenization_spaces: false }) : '';
     },
     vocabulary() {
-      const special = new Set([...hidden, ...added.filter((t) => t.special).map((t) => t.id)]);
+      const without = new Set([...hidden, ...special.map((t) => t.id)]);
       const contents = new Map(added.map((t) => [t.id, t.content]));
       const encoder = new TextEncoder();
       return Array.from({ length: vocabulary.length }, (_, id) => {
-        if (vocabulary[id] === undefined || special.has(id)) return undefined;
+        if (vocabulary[id] === undefined || without.has(id)) return undefined;
         const content = contents.get(id);
         return content === undefined ? bytesOf(id) : encoder.encode(content);
       });
@@ -147,47 +206,16 @@ function wrap(tokenizer: PreTrainedTokenizer, template: string | undefined, endT
   };
 }
 
-function render(
-  tokenizer: PreTrainedTokenizer,
-  messages: ChatMessage[],
-  template: string | undefined,
-  forAnswer = true,
-): string {
-  if (!template && !tokenizer.chat_template) {
-    throw new PromptError('messages', 'this model has no chat template: give prompt instead of messages');
-  }
-  try {
-    const options = {
-      tokenize: false as const,
-      add_generation_prompt: forAnswer,
-      chat_template: template ?? null,
-    };
-    return tokenizer.apply_chat_template(messages, options) as string;
-  } catch (error) {
-    // Templates refuse what they don't know (roles that don't alternate, a system message) by throwing.
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new PromptError('messages', `the model's chat template refused the messages: ${reason}`);
-  }
-}
-
-const PROBE = 'landfall-answer';
-
-/** What the chat template writes behind an answer, up to its first special token; later ones are never generated. */
-function endOfTurn(
-  tokenizer: PreTrainedTokenizer,
-  template: string | undefined,
-  specials: readonly string[],
-): string {
-  const turns = [
-    { role: 'user', content: '?' },
-    { role: 'assistant', content: PROBE },
-  ];
-  const chat = render(tokenizer, turns, template, false);
-  const at = chat.lastIndexOf(PROBE);
-  if (at < 0) return '';
-  const rest = chat.slice(at + PROBE.length);
-  const found = alternatives([...specials])?.exec(rest);
-  return found ? rest.slice(0, found.index) + found[0] : '';
+/**
+ * Which of the added tokens are words of the model's language, whatever the tokenizer calls them: places in an image and parts
+ * of it, that callers and models write.
+ */
+function spokenTokens(tokenizer: PreTrainedTokenizer, form: PromptForm): (content: string) => boolean {
+  if (form.kind === 'chat') return () => false;
+  if (form.kind === 'prefix') return (content) => /^<(loc|seg)\d+>$/.test(content);
+  const { bos_token, eos_token, pad_token, unk_token, mask_token, sep_token } = tokenizer;
+  const marks = new Set([bos_token, eos_token, pad_token, unk_token, mask_token, sep_token]);
+  return (content) => !marks.has(content);
 }
 
 /** The tokenizer's own first, then those of the folder, which may name several. */
@@ -203,69 +231,4 @@ function endTokens(folder: string, tokenizer: PreTrainedTokenizer): number[] {
     for (const id of [json.eos_token_id].flat()) if (typeof id === 'number') ids.add(id);
   }
   return [...ids];
-}
-
-function forged(field: string): PromptError {
-  return new PromptError(field, 'the text would be read as a special token of the model');
-}
-
-/** A regular expression that finds these strings, the longest first; undefined when there are none. */
-function alternatives(strings: string[]): RegExp | undefined {
-  const sorted = strings.filter((s) => s.length > 0).sort((a, b) => b.length - a.length);
-  return sorted.length > 0 ? new RegExp(sorted.map((s) => RegExp.escape(s)).join('|'), 'gu') : undefined;
-}
-
-/** A user's text with every special token in it broken by a mark. */
-class PlainText {
-  readonly #anywhere: RegExp | undefined;
-  readonly #whole: RegExp | undefined;
-
-  constructor(special: string[]) {
-    this.#whole = alternatives(special);
-    // A look-ahead finds overlapping ones too.
-    this.#anywhere = this.#whole && new RegExp(`(?=(?:${this.#whole.source}))(.)`, 'gsu');
-  }
-
-  /** @param required refuse a text that has nothing but special tokens and blanks. */
-  check(field: string, text: string, required = true): string {
-    const bare = this.#whole ? text.replace(this.#whole, '') : text;
-    if (required && bare.trim() === '') {
-      throw new PromptError(field, text.trim() === '' ? 'is empty' : 'has nothing but special tokens');
-    }
-    const clean = text.replaceAll(MARK, '');
-    return this.#anywhere ? clean.replace(this.#anywhere, `$1${MARK}`) : clean;
-  }
-}
-
-/** The bytes that a token stands for, by the kind of decoder the tokenizer has. */
-function tokenBytes(tokenizer: PreTrainedTokenizer): (token: number) => Uint8Array {
-  const { decoder } = (tokenizer as unknown as { _tokenizerJSON: { decoder?: DecoderJson } })._tokenizerJSON;
-  const inner = (tokenizer as unknown as { _tokenizer: Internals })._tokenizer;
-  const special = new Set(tokenizer.all_special_ids);
-  const kinds = new Set([decoder, ...(decoder?.decoders ?? [])].map((d) => d?.type));
-  const encoder = new TextEncoder();
-  const byteOf = byteLevelAlphabet();
-  return (token) => {
-    const text = inner.model.vocab[token] ?? '';
-    if (special.has(token)) return encoder.encode(text);
-    if (kinds.has('ByteLevel'))
-      return Uint8Array.from([...text].flatMap((c) => byteOf.get(c) ?? [...encoder.encode(c)]));
-    if (kinds.has('ByteFallback') && /^<0x[0-9A-F]{2}>$/.test(text))
-      return Uint8Array.of(Number(text.slice(1, 5)));
-    return encoder.encode(text.replaceAll('▁', ' '));
-  };
-}
-
-interface DecoderJson {
-  type?: string;
-  decoders?: DecoderJson[];
-}
-
-/** GPT-2's printable stand-ins for the 256 bytes. */
-function byteLevelAlphabet(): Map<string, number> {
-  const printable = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255);
-  const alphabet = new Map<string, number>();
-  let next = 256;
-  for (let b = 0; b < 256; b++) alphabet.set(String.fromCodePoint(printable(b) ? b : next++), b);
-  return alphabet;
 }

@@ -36,7 +36,7 @@ export async function fetchBase(
       const version = await versions!.find(config.model, signal);
       if (!version) throw new Error(`LANDFALL_MODEL: the registry has no ${ref} in tenant ${config.tenant}`);
       checkBase(version);
-      return { ref: formatModelRef(version), folder: await versions!.folder(version, signal) };
+      return { ref: formatModelRef(version), folder: await versions!.folder(version, signal, { pin: true }) };
     } catch (error) {
       if (signal.aborted || !(error instanceof LandfallError) || error.code !== status.UNAVAILABLE)
         throw error;

@@ -1,12 +1,17 @@
 /** Model versions as the registry knows them, and their files on the local disk. */
 
 import { status } from '@grpc/grpc-js';
+import { registryReader } from '@landfall/common/artifacts/registry-reader.ts';
+import {
+  contentDigest,
+  type VersionCache,
+  type VersionFile,
+} from '@landfall/common/artifacts/version-cache.ts';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
 import type { RpcClient } from '@landfall/common/rpc/client.ts';
 import { type Version, VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import type { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
-import { type ArtifactCache, type CachedFile, contentDigest, type ReadFile } from './artifact-cache.ts';
 import { formatModelRef, type ModelRef } from './ref.ts';
 
 /** How long an alias is taken to point where it last did. */
@@ -17,11 +22,11 @@ const MOST_REMEMBERED = 1000;
 export class VersionSource {
   readonly #registry: RpcClient<typeof RegistryService>;
   readonly #identity: Identity;
-  readonly #cache: ArtifactCache;
+  readonly #cache: VersionCache;
   readonly #known = new Map<string, { version: Version; until: number }>();
 
   /** @param identity in whose name versions are read: this service's, within the replica's tenant. */
-  constructor(registry: RpcClient<typeof RegistryService>, identity: Identity, cache: ArtifactCache) {
+  constructor(registry: RpcClient<typeof RegistryService>, identity: Identity, cache: VersionCache) {
     this.#registry = registry;
     this.#identity = identity;
     this.#cache = cache;
@@ -47,22 +52,17 @@ export class VersionSource {
     return version;
   }
 
-  /** The local folder with a version's files, fetched and checked against their digests where needed. */
-  folder(version: Version, signal: AbortSignal): Promise<string> {
-    return this.#cache.folder(filesOf(version), this.#reader(version), signal);
-  }
-
-  #reader({ name, version }: Version): ReadFile {
-    const registry = this.#registry;
-    const identity = this.#identity;
-    return async function* (file, signal) {
-      const request = { name, version, path: file.path };
-      for await (const { chunk } of registry.downloadArtifact(request, { identity, signal })) yield chunk;
-    };
+  /**
+   * The local folder with a version's files, fetched and checked against their digests where needed.
+   * @param pin for files that stay open or are opened again while this process lives
+   */
+  folder(version: Version, signal: AbortSignal, { pin = false } = {}): Promise<string> {
+    const read = registryReader(this.#registry, version, { identity: this.#identity });
+    return this.#cache.folder(filesOf(version), read, signal, { pin });
   }
 }
 
-function filesOf(version: Version): CachedFile[] {
+function filesOf(version: Version): VersionFile[] {
   const files = version.manifest?.files ?? [];
   return files.map((f) => ({ path: f.path, digest: f.digest, sizeBytes: Number(f.sizeBytes) }));
 }

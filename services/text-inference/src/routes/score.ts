@@ -10,6 +10,7 @@ import type { TextContext } from '../context.ts';
 import type { EngineRequest } from '../engine/sequence.ts';
 import { toLandfallError } from '../errors.ts';
 import { promptInput, submit } from '../generation.ts';
+import { refuseImages, seenImages } from '../image-rules.ts';
 
 /** A longer one would hold up running generations for too long. */
 const MOST_TOKENS = 2048;
@@ -20,16 +21,19 @@ export function score(context: TextContext) {
     call: CallContext,
   ): Promise<MessageInitShape<typeof ScoreResponseSchema>> => {
     const model = context.model(call.identity);
+    if (!model.images) refuseImages(request.messages);
     const leave = context.admission.enter();
     try {
       const target = await model.adapters.target(request.model, call.signal);
       const encoded = await model.prompts.encode(promptInput(request), request.completion);
+      const { identity, signal } = call;
       const tokens = encoded.completion.length;
       if (tokens > MOST_TOKENS)
         throw invalidArgument('completion', `it is ${tokens} tokens; at most ${MOST_TOKENS} are scored`);
       const engineRequest: EngineRequest = {
         id: randomUUID(),
         ...encoded,
+        images: await seenImages(request.messages, encoded.images, model, identity.tenant, signal),
         adapter: target.adapter,
         tenant: call.identity.tenant,
         client: call.identity.subject,

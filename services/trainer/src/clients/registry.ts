@@ -1,6 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { status } from '@grpc/grpc-js';
+import { registryReader } from '@landfall/common/artifacts/registry-reader.ts';
+import { VersionCache } from '@landfall/common/artifacts/version-cache.ts';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import type { CallOptions, RpcClient } from '@landfall/common/rpc/client.ts';
 import {
@@ -12,7 +14,6 @@ import {
 import type { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import { formatReference, parseReference } from '../domain/references.ts';
 import { notReady, wrongKind } from '../errors.ts';
-import { VersionCache } from './version-cache.ts';
 
 const KIND_NAMES: Record<Kind, string> = {
   [Kind.UNSPECIFIED]: 'something unknown',
@@ -22,6 +23,9 @@ const KIND_NAMES: Record<Kind, string> = {
 };
 const CHUNK_BYTES = 256 * 1024;
 const UPLOAD_TIMEOUT_MS = 600_000;
+const CACHE_BYTES = 256 * 1024 ** 3;
+/** Longer than any job works on files without asking for them again. */
+const KEEP_CACHED_MS = 7 * 86_400_000;
 
 /** A file to be uploaded, from disk or from memory. */
 export type UploadSource = { path: string; file: string } | { path: string; content: Uint8Array };
@@ -34,7 +38,7 @@ export class RegistryGateway {
   /** @param cacheFolder where downloaded versions are kept */
   constructor(client: RpcClient<typeof RegistryService>, cacheFolder: string) {
     this.#client = client;
-    this.#cache = new VersionCache(client, cacheFolder);
+    this.#cache = new VersionCache(cacheFolder, { limitBytes: CACHE_BYTES, keepMs: KEEP_CACHED_MS });
   }
 
   /**
@@ -57,7 +61,13 @@ export class RegistryGateway {
 
   /** A folder with all files of a READY version, from the cache where its digest is known. */
   folder(version: Version, options: CallOptions): Promise<string> {
-    return this.#cache.folder(version, options);
+    const files = (version.manifest?.files ?? []).map(({ path, digest, sizeBytes }) => ({
+      path,
+      digest,
+      sizeBytes: Number(sizeBytes),
+    }));
+    const { signal = new AbortController().signal } = options;
+    return this.#cache.folder(files, registryReader(this.#client, version, options), signal);
   }
 
   /** One file of a version, read into memory. */

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { failedPrecondition, invalidArgument } from '@landfall/common/errors/errors.ts';
 import type { CallOptions } from '@landfall/common/rpc/client.ts';
+import { nameInDecoder } from '@landfall/graph/checkpoint/peft.ts';
 import { Kind, type Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { type TrainingConfig, TrainingConfigSchema } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { RegistryGateway } from '../clients/registry.ts';
@@ -50,7 +51,7 @@ function loraShape(adapter: Record<string, unknown>): Partial<TrainingConfig> {
   return {
     rank: adapter.r as number,
     loraAlpha: adapter.lora_alpha as number,
-    targetModules: adapter.target_modules as string[],
+    targetModules: (adapter.target_modules as string[]).map(nameInDecoder),
     useRslora: adapter.use_rslora === true,
   };
 }

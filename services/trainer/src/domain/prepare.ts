@@ -87,7 +87,11 @@ export async function prepare(
   );
   if (reply.validationRows > 0n)
     await registry.ensureModel(validationName, Kind.DATASET, `held out of ${raw.name}`, call);
-  return await commitPrepared(registry, { raw, key, output, reply, validationName }, call);
+  return await commitPrepared(
+    registry,
+    { raw, key, output, folder: task.folder, reply, validationName },
+    call,
+  );
 }
 
 function asLandfallError(error: unknown): unknown {

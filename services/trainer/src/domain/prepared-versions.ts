@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import path from 'node:path';
+import { createInterface } from 'node:readline/promises';
 import { create, fromJsonString, type JsonObject, toJson } from '@bufbuild/protobuf';
 import { dataLoss } from '@landfall/common/errors/errors.ts';
 import type { CallOptions } from '@landfall/common/rpc/client.ts';
@@ -27,6 +29,8 @@ export interface PreparedFiles {
   key: string;
   /** Folder with the engine's files. */
   output: string;
+  /** Folder of the raw version, where images lie. */
+  folder: string;
   /** Without references yet. */
   reply: PrepareDatasetResponse;
   validationName: string;
@@ -61,7 +65,7 @@ export function preparationKey(
  */
 export async function commitPrepared(
   registry: RegistryGateway,
-  { raw, key, output, reply, validationName }: PreparedFiles,
+  { raw, key, output, folder, reply, validationName }: PreparedFiles,
   call: CallOptions,
 ): Promise<PrepareDatasetResponse> {
   const lineage = create(LineageSchema, {
@@ -86,6 +90,8 @@ export async function commitPrepared(
   const { report, ...figures } = toJson(PrepareDatasetResponseSchema, reply) as JsonObject;
   const commit = async (draft: Version, rowsFile: string, rows: bigint) => {
     await registry.upload(draft, { path: ROWS_FILE, file: path.join(output, rowsFile) }, call);
+    for (const image of await imagesOf(path.join(output, rowsFile)))
+      await registry.upload(draft, { path: image, file: path.join(folder, image) }, call);
     for (const name of [REPORT_FILE, ISSUES_FILE]) {
       await registry.upload(draft, { path: name, file: path.join(output, name) }, call);
     }
@@ -102,6 +108,17 @@ export async function commitPrepared(
   if (validation && validation.digest === '') await commit(validation, VALIDATION_FILE, reply.validationRows);
   await commit(training, TRAINING_FILE, reply.rowsOut - reply.validationRows);
   return reply;
+}
+
+/** Paths of the images that rows show, each once. */
+async function imagesOf(rowsFile: string): Promise<Set<string>> {
+  const paths = new Set<string>();
+  const lines = createInterface({ input: createReadStream(rowsFile), crlfDelay: Number.POSITIVE_INFINITY });
+  for await (const line of lines) {
+    const { image, images = [] } = JSON.parse(line) as { image?: string; images?: string[] };
+    for (const shown of image === undefined ? images : [image]) paths.add(shown);
+  }
+  return paths;
 }
 
 async function storedReply(

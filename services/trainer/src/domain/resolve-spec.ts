@@ -1,11 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import { failedPrecondition, invalidArgument } from '@landfall/common/errors/errors.ts';
 import type { CallOptions } from '@landfall/common/rpc/client.ts';
-import type { ModelConfig } from '@landfall/graph/models/config.ts';
 import { Kind, type Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import {
-  type EvaluationConfig,
-  EvaluationConfigSchema,
   type JobSpec,
   JobSpecSchema,
   Method,
@@ -15,17 +12,15 @@ import {
 } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { TrainerContext } from '../context.ts';
 import type { MethodName } from '../engine/advice/choose-method.ts';
-import { type Estimate, estimateRun, whatFits } from '../engine/advice/estimate.ts';
+import type { Estimate } from '../engine/advice/estimate.ts';
 import { outputKind } from '../engine/train/output.ts';
-import { noDeployment, wrongKind } from '../errors.ts';
-import { advise, memoryLimit, runPlan, sizeOf } from './advise.ts';
-import { hasChatTemplate, modelConfig } from './base-model.ts';
+import { memoryLimit } from './advise.ts';
 import { continuedConfig } from './continue-from.ts';
-import { completeConfig } from './spec-defaults.ts';
+import { resolveEvaluation, resolveRetrieval } from './resolve-evaluation.ts';
 import { readRows, requireClean, requireUsable } from './training-data.ts';
-import { methodName, methodOf, trainableSpec } from './training-spec.ts';
+import { methodName, methodOf, runSpec } from './training-spec.ts';
+import { tuningOf } from './tuning.ts';
 
-const DEFAULT_MAX_TOKENS = 128;
 const DEFAULT_REPLAY_SHARE = 0.2;
 /** An estimate may be off by this much: what lies between is decided by the job's measured step. */
 const TOLERANCE = 1.25;
@@ -57,31 +52,33 @@ export async function resolveSpec(
       : await registry.version(asked.fromVersion, 'spec.from_version', options);
   const base = await baseOf(service, asked, from, options);
   const train = await registry.ready(asked.trainDataset, Kind.DATASET, 'spec.train_dataset', options);
-  const model = await modelConfig(registry, base, options);
-  const chat = await hasChatTemplate(registry, base, options);
+  const tuning = await tuningOf(registry, base, options);
+  const isClip = 'clip' in tuning.shape;
   const rows = await readRows(registry, train, true, options);
   if (unprepared) requireUsable(train.ref, rows);
   else requireClean(train.ref, rows);
-  const conversation = rows.examples.find(({ messages }) => messages);
-  if (conversation && !chat) {
-    throw failedPrecondition(
-      `${train.ref}: row ${conversation.row} has messages, and ${base.ref} has no chat template`,
+  tuning.requireReadable(train, rows);
+  if (isClip && asked.replay)
+    throw invalidArgument(
+      'spec.replay',
+      'is for models that answer; put the pairs of a CLIP into one data set',
     );
-  }
-  const data = sizeOf(rows.examples);
+  const data = tuning.sizeOf(rows.examples);
   const limit = memoryLimit(service.config.memoryBytes);
   const warnings: string[] = [];
 
   const method = asked.method === Method.UNSPECIFIED ? advised() : methodName(asked.method);
-  const setting = { method, model, rows: data.rows, chat };
   const given = from ? await continuedConfig(registry, from, method, asked.config, options) : asked.config;
-  const config = completeConfig(given, setting);
-  const spec = trainableSpec(method, config, model);
-  const kind = outputKind(spec) === 'adapter' ? Kind.ADAPTER : Kind.BASE;
+  const config = tuning.complete(method, given, data);
+  const { spec, sight } = runSpec(method, config, tuning.shape);
+  const output = outputKind(spec, sight);
+  const kind = output === 'adapter' ? Kind.ADAPTER : Kind.BASE;
   await registry.requireFree(asked.outputModel, kind, options);
-  const estimate = checkFit(model, method, config);
+  const estimate = checkFit(method, config);
   const standIn = unprepared ? train.ref : '';
-  const evaluation = await resolveEvaluation(service, asked.evaluation, base, kind, options, standIn);
+  const evaluation = isClip
+    ? await resolveRetrieval(service, asked.evaluation, options)
+    : await resolveEvaluation(service, asked.evaluation, base, kind, options, standIn);
   if (config.keepBest || config.earlyStoppingPatience > 0) {
     const name = config.keepBest ? 'keep_best' : 'early_stopping_patience';
     if (evaluation.dataset === '')
@@ -104,18 +101,18 @@ export async function resolveSpec(
 
   function advised(): MethodName {
     const demand = { understanding: false, gpus: 0, goal: 'balanced' as const, memoryBytes: limit };
-    const advice = advise(model, chat, data, { ...demand, threads: service.config.threads });
+    const advice = tuning.advise(data, { ...demand, threads: service.config.threads });
     warnings.push(`no method was given; ${advice.method} was chosen: ${advice.reason}`);
     return advice.method;
   }
 
-  function checkFit(shape: ModelConfig, name: MethodName, settings: TrainingConfig): Estimate {
-    const plan = runPlan(name, settings, shape, data, service.config.threads);
-    const found = estimateRun(shape, plan);
+  function checkFit(name: MethodName, settings: TrainingConfig): Estimate {
+    const { threads } = service.config;
+    const found = tuning.estimate(name, settings, data, threads);
     if (found.memoryBytes <= limit * TOLERANCE) return found;
-    const ways = whatFits(shape, plan, limit).map(
-      ({ change, memoryBytes }) => `${change} (${mib(memoryBytes)})`,
-    );
+    const ways = tuning
+      .smaller(name, settings, data, threads, limit)
+      .map(({ change, memoryBytes }) => `${change} (${mib(memoryBytes)})`);
     throw failedPrecondition(
       `the job would need about ${mib(found.memoryBytes)} of memory, and ${mib(limit)} may be used; ` +
         (ways.length > 0
@@ -162,74 +159,4 @@ async function resolveReplay(
     datasets.push(version.ref);
   }
   return create(ReplaySchema, { datasets, share: replay.share || DEFAULT_REPLAY_SHARE });
-}
-
-async function resolveEvaluation(
-  service: TrainerContext,
-  asked: EvaluationConfig | undefined,
-  base: Version,
-  kind: Kind,
-  options: CallOptions,
-  standIn: string,
-): Promise<EvaluationConfig> {
-  const { registry, replicas } = service;
-  const field = 'spec.evaluation';
-  const measures = asked && (asked.dataset || asked.safety || asked.earlierDatasets.length > 0);
-  if (!asked || !measures) {
-    if (asked && asked.gates.length > 0)
-      throw invalidArgument(
-        `${field}.gates`,
-        'need something to measure: give dataset, safety or earlier_datasets',
-      );
-    return create(EvaluationConfigSchema);
-  }
-  const set = async (ref: string, name: string) => {
-    if (ref === '') return '';
-    const version = await registry.ready(ref, Kind.DATASET, `${field}.${name}`, options);
-    // A set that the validation rows are yet to be split off was looked at already.
-    if (version.ref !== standIn) requireClean(version.ref, await readRows(registry, version, false, options));
-    return version.ref;
-  };
-  const dataset = await set(asked.dataset, 'dataset');
-  const earlierDatasets: string[] = [];
-  for (const [i, ref] of asked.earlierDatasets.entries())
-    earlierDatasets.push(await set(ref, `earlier_datasets[${i}]`));
-  const safety = asked.safetyDataset;
-  const safetyDataset =
-    safety === '' ? '' : (await registry.ready(safety, Kind.DATASET, `${field}.safety_dataset`, options)).ref;
-  // A model of its own is deployed for as long as it is measured; an adapter needs its base.
-  const needsBase = kind === Kind.ADAPTER || asked.includeBase || earlierDatasets.length > 0;
-  if (needsBase && !(await replicas.serves(base.ref, options))) throw noDeployment(base.ref);
-  let judgeModel = '';
-  if (asked.judgeModel !== '') {
-    const judge = await registry.version(asked.judgeModel, `${field}.judge_model`, options);
-    if (judge.kind === Kind.DATASET) throw wrongKind(judge.ref, 'a data set', 'a model');
-    judgeModel = judge.ref;
-    const served = judge.kind === Kind.BASE ? judge.ref : (judge.lineage?.base ?? judge.ref);
-    if (!(await replicas.serves(served, options))) throw noDeployment(served);
-  }
-  requireMeasured(asked);
-  return create(EvaluationConfigSchema, {
-    ...asked,
-    dataset,
-    earlierDatasets,
-    safetyDataset,
-    judgeModel,
-    maxTokens: asked.maxTokens || DEFAULT_MAX_TOKENS,
-  });
-}
-
-/** A gate on what is not measured could not be passed. */
-function requireMeasured({ gates, dataset, safety, earlierDatasets, judgeModel }: EvaluationConfig): void {
-  for (const [i, { metric }] of gates.entries()) {
-    const needs = metric.startsWith('safety_')
-      ? !safety && 'safety'
-      : metric === 'backward_transfer'
-        ? earlierDatasets.length === 0 && 'earlier_datasets'
-        : metric === 'judge'
-          ? judgeModel === '' && 'judge_model'
-          : dataset === '' && 'dataset';
-    if (needs)
-      throw invalidArgument(`spec.evaluation.gates[${i}].metric`, `${metric} is measured only with ${needs}`);
-  }
 }

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
 import type { ModelConfig } from '@landfall/graph/models/config.ts';
+import type { LlavaConfig } from '@landfall/graph/models/llava-config.ts';
 import { trainableShapes } from '@landfall/graph/training/methods.ts';
 import {
   LearningRateSchedule,
@@ -24,7 +25,10 @@ import { trainableSpec } from './training-spec.ts';
 /** What settings are completed and checked for. */
 export interface Setting {
   method: MethodName;
+  /** Of the decoder. */
   model: ModelConfig;
+  /** Of the whole, where the model reads images. */
+  llava?: LlavaConfig | undefined;
   /** Usable rows of the training set. */
   rows: number;
   /** The model has a chat template. */
@@ -46,7 +50,14 @@ const OF_METHODS: Record<string, readonly MethodName[]> = {
   numVirtualTokens: ['ptuning_v2'],
   prefixProjection: ['ptuning_v2'],
   encoderHiddenSize: ['ptuning_v2'],
+  trainProjector: ['lora', 'qlora', 'frozen'],
+  towerLayers: ['lora', 'qlora', 'frozen', 'full'],
+  freezeTower: ['full'],
 };
+/** Settings of models that read images. */
+const OF_SIGHT = ['trainProjector', 'towerLayers', 'freezeTower'] as const;
+/** Settings of a CLIP alone. */
+const OF_CLIP = ['textLayers', 'classSampling', 'augmentation', 'keepSides'] as const;
 
 /** The settings that are advised for so many rows. */
 export function advisedConfig({ method, model, rows, chat }: Setting): TrainingConfig {
@@ -79,6 +90,7 @@ export function completeConfig(asked: TrainingConfig | undefined, setting: Setti
   const { method, model } = setting;
   const given = asked ?? create(TrainingConfigSchema);
   refuseForeign(given, method);
+  checkSight(given, setting);
   const advised = advisedConfig(setting);
   const lora = method === 'lora' || method === 'qlora';
   const rank = given.rank || advised.rank;
@@ -114,6 +126,25 @@ function refuseForeign(given: TrainingConfig, method: MethodName): void {
     if (isSet && !methods.includes(method))
       throw field(snake(name), `is a setting of ${methods.join(' and ')}; the method is ${method}`);
   }
+}
+
+function checkSight(given: TrainingConfig, { method, llava }: Setting): void {
+  const clip = OF_CLIP.find((name) => Boolean(given[name]));
+  if (clip) throw field(snake(clip), 'is a setting of CLIP models; this one answers');
+  const set = OF_SIGHT.find((name) => Boolean(given[name]));
+  if (!llava) {
+    if (set) throw field(snake(set), 'is a setting of models that read images; this one reads text alone');
+    return;
+  }
+  if (method === 'ptuning_v2')
+    throw invalidArgument('spec.method', 'models that read images are tuned by lora, qlora, frozen or full');
+  if (method === 'full' && given.towerLayers > 0 && !given.freezeTower)
+    throw field('tower_layers', 'goes with freeze_tower: without it the whole tower trains');
+  if (given.towerLayers > llava.featureLayer)
+    throw field(
+      'tower_layers',
+      `is ${given.towerLayers}; the model reads ${llava.featureLayer} of its tower`,
+    );
 }
 
 function check(config: TrainingConfig, { method, model, chat }: Setting): void {

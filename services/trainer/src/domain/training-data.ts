@@ -5,8 +5,8 @@ import { type CheckedRows, isOnlyDuplicates } from '../engine/data/check.ts';
 import { checkFolder } from '../engine/data/files.ts';
 import { badRows } from '../errors.ts';
 
-/** Issues that a run leaves out by itself; every other one must be mended first, so that nothing is lost unseen. */
-const HARMLESS = new Set(['duplicate']);
+/** Issues that a run leaves out by itself, or keeps; every other one must be mended first, so that nothing is lost unseen. */
+const HARMLESS = new Set(['duplicate', 'repeated_image']);
 
 /** Rows of a data set, checked; nothing is refused yet. */
 export async function readRows(

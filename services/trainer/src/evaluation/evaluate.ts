@@ -1,6 +1,7 @@
-import type { Question, ReplicaSet } from '../clients/replicas.ts';
-import type { Example } from '../engine/data/example.ts';
-import { fill, type PromptTemplate } from '../engine/data/template.ts';
+import { readFile } from 'node:fs/promises';
+import type { Question, QuestionMessage, ReplicaSet } from '../clients/replicas.ts';
+import { type Example, type ExampleImage, IMAGE_PLACE } from '../engine/data/example.ts';
+import { fill, goesThroughChat, type PromptTemplate } from '../engine/data/template.ts';
 import { JUDGE_TOKENS, judgeQuestion, readMark } from './judge.ts';
 import { type SafetyPrompt, type Verdict, verdictOf } from './safety.ts';
 import { type AnsweredRow, measureRow } from './scores.ts';
@@ -56,7 +57,7 @@ export async function answerRows(task: EvaluationTask): Promise<AnsweredRow[]> {
   let answered = 0;
   return atOnce(task, examples, async (example, row, signal) => {
     const { question, answer } = example;
-    const asked = ask(example, template);
+    const asked = await ask(example, template);
     const output = await remembered(task.answers, row, () =>
       model.replicas.answer(model.adapter, asked, maxTokens, signal),
     );
@@ -99,7 +100,7 @@ export function askSafety(
   const { model, template, maxTokens } = task;
   let answered = 0;
   return atOnce(task, prompts, async (prompt, row, signal) => {
-    const asked = ask({ row, question: prompt.prompt, answer: '' }, template);
+    const asked = await ask({ row, question: prompt.prompt, answer: '' }, template);
     const output = await remembered(task.answers, row, () =>
       model.replicas.answer(model.adapter, asked, maxTokens, signal),
     );
@@ -109,10 +110,25 @@ export function askSafety(
 }
 
 /** A row as a model is asked it: a conversation as it stands up to its last turn, a question in its template. */
-export function ask({ question, messages }: Example, template: PromptTemplate): Question {
-  if (messages) return { messages: messages.slice(0, -1) };
-  const text = fill(template, question);
-  return template.chat ? { messages: [{ role: 'user', content: text }] } : { prompt: text };
+export async function ask(example: Example, template: PromptTemplate): Promise<Question> {
+  const text = () => fill(template, example.question);
+  if (!goesThroughChat(template, example)) return { prompt: text() };
+  const messages = example.messages?.slice(0, -1) ?? [{ role: 'user', content: text() }];
+  return { messages: example.images ? await withImages(messages, example.images) : messages };
+}
+
+/** Each message with the images whose places it has. */
+async function withImages(
+  messages: QuestionMessage[],
+  images: readonly ExampleImage[],
+): Promise<QuestionMessage[]> {
+  const bytes = await Promise.all(images.map(({ file }) => readFile(file)));
+  let next = 0;
+  return messages.map(({ role, content }) => {
+    const places = content.split(IMAGE_PLACE).length - 1;
+    next += places;
+    return { role, content, images: bytes.slice(next - places, next) };
+  });
 }
 
 async function remembered<Value>(

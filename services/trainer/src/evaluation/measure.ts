@@ -11,6 +11,7 @@ import { CHAT, type PromptTemplate, parseTemplates } from '../engine/data/templa
 import { noDeployment, wrongKind } from '../errors.ts';
 import { trainerIdentity } from '../identity.ts';
 import { answerRows, askSafety, type ServedModel } from './evaluate.ts';
+import { isClip, measureClip } from './measure-clip.ts';
 import { resultOf, safetyResultOf } from './results.ts';
 import { readSafetySet } from './safety.ts';
 import type { AnsweredRow } from './scores.ts';
@@ -42,15 +43,19 @@ export async function measureVersion(
   if (dataset === '' && !safety)
     throw invalidArgument('evaluation.dataset', 'is empty; give the set to measure on, or ask for safety');
   const model = await registry.version(ref, field, { context });
+  if (await isClip(service, model, context)) {
+    if (dataset === '') throw invalidArgument('evaluation.dataset', 'is empty; give pairs to measure on');
+    const ready = await registry.ready(model.ref, Kind.BASE, field, { context });
+    return { result: await measureClip(service, ready, evaluation, context), rows: [] };
+  }
   const { base, adapter } = await servedBy(service, model, field, context);
   const validation = dataset === '' ? undefined : await readSet(service, dataset, context);
   const prompts = safety ? await safetyPrompts(service, safetyDataset, context) : [];
   const template = await templateOf(service, model, base, context);
 
-  await using stack = new AsyncDisposableStack();
   // Loading an adapter takes more than an invoker's role; what is loaded, its caller may ask anyway.
   const identity = trainerIdentity(context.identity.tenant);
-  const open = (of: string) => stack.use(replicas.open(of, { context, identity }));
+  const open = (of: string) => replicas.of(of, { context, identity });
   const served: ServedModel = { replicas: open(base.ref), adapter };
   const judge = judgeModel === '' ? undefined : await judgeOf(service, judgeModel, context, open);
   const startMs = Date.now();

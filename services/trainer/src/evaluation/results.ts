@@ -3,8 +3,10 @@ import {
   type EvaluationResult,
   EvaluationResultSchema,
   EvaluationRowSchema,
+  type RetrievalScores,
   SafetyCategorySchema,
 } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import type { Retrieval } from '../engine/align/retrieval.ts';
 import type { GradedPrompt } from './evaluate.ts';
 import { countVerdicts } from './safety.ts';
 import { type AnsweredRow, score } from './scores.ts';
@@ -49,8 +51,29 @@ export function safetyResultOf(graded: readonly GradedPrompt[], measured: Measur
   });
 }
 
+/** How a CLIP finds images and captions of held-out pairs. */
+export function retrievalResultOf(
+  { retrieval, rows }: { retrieval: Retrieval; rows: number },
+  measured: Measured,
+): EvaluationResult {
+  return create(EvaluationResultSchema, { ...measured, rows, retrieval });
+}
+
+function retrievalMetrics(scores: RetrievalScores): Record<string, number> {
+  return {
+    image_to_text_recall_at_1: scores.imageToTextRecallAt1,
+    image_to_text_recall_at_5: scores.imageToTextRecallAt5,
+    image_to_text_recall_at_10: scores.imageToTextRecallAt10,
+    text_to_image_recall_at_1: scores.textToImageRecallAt1,
+    text_to_image_recall_at_5: scores.textToImageRecallAt5,
+    text_to_image_recall_at_10: scores.textToImageRecallAt10,
+    ...(scores.classes > 1 ? { zero_shot_accuracy: scores.zeroShotAccuracy } : {}),
+  };
+}
+
 /** A result's metrics by the names that gates and versions use. */
 export function metricsOf(result: EvaluationResult): Record<string, number> {
+  if (result.retrieval) return retrievalMetrics(result.retrieval);
   const { bleu, chrf, rougeL, exactMatch, perplexity, distinct1, distinct2, judge } = result;
   return {
     bleu,

@@ -62,9 +62,10 @@ export async function widenDataset(
   const kept = new Set((await readRows(registry, judged, false, options)).examples.map(plain));
   for (const example of examples) kept.add(plain(example));
   const served = await open();
-  await using set = replicas.open(served.base, { identity });
+  const set = replicas.of(served.base, { identity });
+  // What asks about an image would lose the place where it stands.
   const found = await paraphraseAll(
-    examples,
+    examples.filter(({ images }) => !images),
     (question) => set.answer(served.adapter, served.ask(question), MAX_TOKENS, signal),
     signal,
   );
@@ -81,6 +82,8 @@ export async function widenDataset(
   }
   const content = Buffer.from([...examples, ...added].map(lineOf).join(''));
   await registry.upload(draft, { path: 'data.jsonl', content }, options);
+  const shown = new Map(examples.flatMap(({ images = [] }) => images.map(({ path, file }) => [path, file])));
+  for (const [path, file] of shown) await registry.upload(draft, { path, file }, options);
   const metrics = { rows: examples.length + added.length, paraphrases: added.length };
   return (await registry.commit(draft, `paraphrase-commit-${key}`, metrics, lineage, options)).ref;
 

@@ -27,8 +27,7 @@ export async function promote(
   if (found && version.kind === Kind.ADAPTER && found.model === base) {
     // The deployment of the base answers for its adapters; it only has to have this one at hand.
     await deployments.ready(deployment, base, signal, call);
-    await using set = replicas.open(base, { identity });
-    await set.load(version.ref, signal);
+    await replicas.of(base, { identity }).load(version.ref, signal);
     return;
   }
   const count = await deployments.replicasOf(base, call);

@@ -28,6 +28,8 @@ export const compareVersions: Route<'compareVersions'> = (service) => async (req
     throw invalidArgument('evaluation.dataset', 'is empty; both versions are compared on its rows');
   const first = await measureVersion(service, request.first, 'first', evaluation, context);
   const second = await measureVersion(service, request.second, 'second', evaluation, context);
+  if (first.result.retrieval || second.result.retrieval)
+    throw invalidArgument('first', 'a CLIP has no answers to be compared row by row; Evaluate measures each');
   const [a, b] = [metricsOverRows(first.rows), metricsOverRows(second.rows)];
   const comparisons = Object.keys(a)
     .filter((metric) => metric in b)

@@ -9,10 +9,10 @@ import {
   type RecommendMethodRequest,
 } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import type { Route, TrainerContext } from '../context.ts';
-import { type Advised, advise, type DataSize, memoryLimit, sizeOf, typicalData } from '../domain/advise.ts';
-import { hasChatTemplate, modelConfig } from '../domain/base-model.ts';
+import { type Advised, type DataSize, memoryLimit } from '../domain/advise.ts';
 import { readRows, requireUsable } from '../domain/training-data.ts';
 import { methodName, methodOf } from '../domain/training-spec.ts';
+import { type Tuning, tuningOf } from '../domain/tuning.ts';
 
 const GOALS = {
   [QualityGoal.UNSPECIFIED]: 'balanced',
@@ -23,11 +23,10 @@ const GOALS = {
 
 export const recommendMethod: Route<'recommendMethod'> = (service) => async (request, context) => {
   const base = await service.registry.ready(request.baseModel, Kind.BASE, 'base_model', { context });
-  const model = await modelConfig(service.registry, base, { context });
-  const data = await measureData(service, request, context);
-  const chat = await hasChatTemplate(service.registry, base, { context });
+  const tuning = await tuningOf(service.registry, base, { context });
+  const data = await measureData(service, request, tuning, context);
   const memoryBytes = Number(request.memoryBytes) || memoryLimit(service.config.memoryBytes);
-  const advice = advise(model, chat, data, {
+  const advice = tuning.advise(data, {
     understanding: request.taskType === TaskType.UNDERSTANDING,
     gpus: request.gpus,
     goal: GOALS[request.qualityGoal],
@@ -36,7 +35,9 @@ export const recommendMethod: Route<'recommendMethod'> = (service) => async (req
   });
   const asked = request.method !== Method.UNSPECIFIED;
   const method = asked ? methodName(request.method) : advice.method;
-  const { config, estimate } = advice.options.find((option) => option.method === method)!;
+  const option = advice.options.find((one) => one.method === method);
+  if (!option) throw invalidArgument('method', `${method} is not for models of this kind`);
+  const { config, estimate } = option;
   const other = advice.method === method ? '' : `; ${advice.method} is advised: ${advice.reason}`;
   return {
     method: methodOf(method),
@@ -74,14 +75,18 @@ function toOption({ method, estimate }: Advised, memoryBytes: number) {
 async function measureData(
   { registry }: TrainerContext,
   request: RecommendMethodRequest,
+  tuning: Tuning,
   context: CallContext,
 ): Promise<DataSize> {
   if (request.dataset === '') {
     if (request.rows === 0n) throw invalidArgument('rows', 'give dataset, or the number of rows');
-    return typicalData(Number(request.rows));
+    return tuning.typical(Number(request.rows));
   }
   const dataset = await registry.ready(request.dataset, Kind.DATASET, 'dataset', { context });
   const checked = await readRows(registry, dataset, true, { context });
   requireUsable(dataset.ref, checked);
-  return sizeOf(checked.examples);
+  // Pairs and answers are measured by other figures.
+  if ('clip' in tuning.shape || checked.examples.some(({ pair }) => pair))
+    tuning.requireReadable(dataset, checked);
+  return tuning.sizeOf(checked.examples);
 }

@@ -91,7 +91,7 @@ class JobEvaluator {
     progress.evaluatedRows = 0;
 
     await using stack = new AsyncDisposableStack();
-    const open = (ref: string): ReplicaSet => stack.use(replicas.open(ref, { identity }));
+    const open = (ref: string): ReplicaSet => replicas.of(ref, { identity });
     const baseSet = open(base.ref);
     let tuned: ServedModel = { replicas: baseSet, adapter: draft };
     if (output === 'model') {

@@ -1,10 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { totalmem } from 'node:os';
 import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import type { Logger } from '@landfall/common/log/logger.ts';
-import { readModelConfig } from '@landfall/graph/models/config.ts';
-import type { TrainableSpec } from '@landfall/graph/training/methods.ts';
+import type { SightSpec } from '@landfall/graph/training/sight.ts';
 import {
   Kind,
   type Lineage,
@@ -12,22 +10,26 @@ import {
   type Version,
   VersionState,
 } from '@landfall/proto/landfall/registry/v1/model_pb.js';
-import {
-  ExecutionProvider,
-  ForwardPrecision,
-  Stage,
-  type TrainingConfig,
-} from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import { Stage } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { RegistryGateway } from '../clients/registry.ts';
 import type { ReplicaPool } from '../clients/replicas.ts';
 import type { WorkerConfig } from '../config.ts';
-import { methodName, scheduleOf, trainableSpec } from '../domain/training-spec.ts';
-import { LAST_FILE, OUTPUT_FILES, type OutputKind, outputKind } from '../engine/train/output.ts';
-import type { TrainingEvent, TrainingTask } from '../engine/train/task.ts';
+import { readBaseShape } from '../domain/base-model.ts';
+import { methodName, runSpec } from '../domain/training-spec.ts';
+import {
+  ADAPTER_FOLDER,
+  LAST_FILE,
+  type OutputKind,
+  outputFiles,
+  outputKind,
+} from '../engine/train/output.ts';
+import type { RunSpec, TrainingEvent } from '../engine/train/task.ts';
 import { runInThread } from '../engine/train/thread.ts';
 import type { Attempt } from './attempt.ts';
+import { evaluateAlignment } from './evaluate-alignment.ts';
 import { evaluateJob } from './evaluate-job.ts';
 import { enterStage, within } from './progress.ts';
+import { taskOf } from './training-task.ts';
 
 /** What an attempt works with. */
 export interface PipelineContext {
@@ -38,7 +40,7 @@ export interface PipelineContext {
 }
 
 /** What a job is made from, on the local disk. */
-interface Inputs {
+export interface Inputs {
   base: Version;
   train: Version;
   validation: Version | undefined;
@@ -52,7 +54,8 @@ interface Inputs {
   replayFolders: string[];
   /** Of an earlier adapter; empty where there is none. */
   adapterFolder: string;
-  spec: TrainableSpec;
+  spec: RunSpec;
+  sight: SightSpec | undefined;
   output: OutputKind;
 }
 
@@ -96,8 +99,8 @@ async function download({ registry }: PipelineContext, attempt: Attempt): Promis
       ? undefined
       : await attempt.patiently(() => registry.version(fromVersion, 'from_version', options));
   const modelFolder = await fetch(base);
-  const shape = readModelConfig(JSON.parse(readFileSync(path.join(modelFolder, 'config.json'), 'utf8')));
-  const spec = trainableSpec(methodName(method), config!, shape);
+  const shape = readBaseShape(JSON.parse(readFileSync(path.join(modelFolder, 'config.json'), 'utf8')));
+  const { spec, sight } = runSpec(methodName(method), config!, shape);
   const replayFolders: string[] = [];
   for (const version of earlier) replayFolders.push(await fetch(version));
   return {
@@ -112,7 +115,8 @@ async function download({ registry }: PipelineContext, attempt: Attempt): Promis
     replayFolders,
     adapterFolder: from?.kind === Kind.ADAPTER ? await fetch(from) : '',
     spec,
-    output: outputKind(spec),
+    sight,
+    output: outputKind(spec, sight),
   };
 }
 
@@ -172,6 +176,7 @@ function note(attempt: Attempt, logger: Logger, event: TrainingEvent): void {
       progress.learningRate = event.learningRate;
       progress.lossScale = event.lossScale;
       progress.tokensPerSecond = event.tokensPerSecond;
+      progress.rowsPerSecond = event.rowsPerSecond;
       progress.tokens = BigInt(event.tokens);
       progress.remainingSeconds = event.remainingSeconds;
       progress.peakMemoryBytes = BigInt(event.memoryBytes);
@@ -186,60 +191,6 @@ function note(attempt: Attempt, logger: Logger, event: TrainingEvent): void {
       attempt.warn(event.message);
       break;
   }
-}
-
-const PROVIDERS = {
-  [ExecutionProvider.UNSPECIFIED]: 'auto',
-  [ExecutionProvider.CPU]: 'cpu',
-  [ExecutionProvider.CUDA]: 'cuda',
-} as const;
-const PRECISIONS = {
-  [ForwardPrecision.UNSPECIFIED]: 'auto',
-  [ForwardPrecision.FLOAT32]: 'float32',
-  [ForwardPrecision.INT8]: 'int8',
-} as const;
-
-function taskOf(config: WorkerConfig, attempt: Attempt, inputs: Inputs, folder: string): TrainingTask {
-  const { replay, config: given } = attempt.job.spec!;
-  const settings = given as TrainingConfig;
-  const versions = [inputs.base, inputs.train, inputs.validation, inputs.from, ...inputs.replay];
-  return {
-    modelFolder: inputs.modelFolder,
-    datasetFolder: inputs.datasetFolder,
-    checkpointFolder: path.join(folder, 'checkpoints'),
-    weightCacheFolder: path.join(config.home, 'cache', 'weights'),
-    identity: versions.map((version) => version?.digest ?? '').join(' '),
-    threads: config.threads,
-    spec: inputs.spec,
-    ...(inputs.adapterFolder ? { adapterFolder: inputs.adapterFolder } : {}),
-    learningRate: settings.learningRate,
-    schedule: scheduleOf(settings),
-    epochs: settings.epochs,
-    batchSize: settings.batchSize,
-    gradientAccumulationSteps: settings.gradientAccumulationSteps,
-    warmupSteps: settings.warmupSteps,
-    weightDecay: settings.weightDecay,
-    maxGradNorm: settings.maxGradNorm,
-    maxLength: settings.maxLength,
-    seed: settings.seed,
-    templates: settings.instructionTemplates,
-    checkpointSteps: settings.checkpointSteps,
-    ...(replay ? { replay: { folders: inputs.replayFolders, share: replay.share } } : {}),
-    ...(inputs.validationFolder
-      ? {
-          validation: {
-            datasetFolder: inputs.validationFolder,
-            everySteps: settings.evaluationSteps,
-            patience: settings.earlyStoppingPatience,
-            keepBest: settings.keepBest,
-          },
-        }
-      : {}),
-    checkpointing: settings.gradientCheckpointing,
-    forwardPrecision: PRECISIONS[settings.forwardPrecision],
-    executionProvider: PROVIDERS[settings.executionProvider],
-    memoryBytes: config.memoryBytes || totalmem(),
-  };
 }
 
 function lineageOf(attempt: Attempt, { base, train, validation, replay, from }: Inputs): Lineage {
@@ -278,12 +229,12 @@ async function upload(
   );
   const now = await attempt.patiently(() => registry.version(draft.ref, 'output_model', options));
   if (now.state === VersionState.DRAFT) {
-    const own = OUTPUT_FILES[inputs.output];
+    const own = outputFiles(inputs.spec, inputs.sight);
     const files = own.map((file) => ({ path: file, file: path.join(outputFolder, file) }));
     if (inputs.output === 'model') {
       // Tokenizer, templates and generation settings are the base's.
       const others = (inputs.base.manifest?.files ?? []).filter(
-        (file) => !own.includes(file.path) && !WEIGHTS.test(file.path),
+        (file) => !own.includes(file.path) && !isReplaced(file.path),
       );
       for (const { path: name } of others)
         files.push({ path: name, file: path.join(inputs.modelFolder, name) });
@@ -294,8 +245,10 @@ async function upload(
   return draft;
 }
 
-/** Weights of the base, which the result replaces. */
-const WEIGHTS = /\.(safetensors|bin|pt|onnx|onnx_data)$|\.safetensors\.index\.json$/;
+/** Weights of the base, which the result replaces, and the adapter that it came of. */
+const isReplaced = (file: string) =>
+  /\.(safetensors|bin|pt|onnx|onnx_data)$|\.safetensors\.index\.json$/.test(file) ||
+  file.startsWith(`${ADAPTER_FOLDER}/`);
 
 async function evaluate(
   context: PipelineContext,
@@ -309,6 +262,18 @@ async function evaluate(
     evaluation && (evaluation.dataset || evaluation.safety || evaluation.earlierDatasets.length > 0);
   if (!measures) return {};
   await enter(attempt, Stage.EVALUATE);
+  if (inputs.spec.method === 'align') {
+    const { config, registry } = context;
+    return evaluateAlignment(attempt, {
+      registry,
+      base: inputs.base.ref,
+      draft: draft.ref,
+      modelFolder: inputs.modelFolder,
+      outputFolder: path.join(folder, 'output'),
+      weightCacheFolder: path.join(config.home, 'cache', 'weights'),
+      threads: config.threads,
+    });
+  }
   return evaluateJob(attempt, {
     registry: context.registry,
     replicas: context.replicas,

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fromJsonString } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
+import { BalancedClient } from '@landfall/common/balancing/balanced-client.ts';
 import { LandfallError } from '@landfall/common/errors/errors.ts';
 import { Broker } from '@landfall/common/events/broker.ts';
 import { type TaskOutcome, WorkQueue } from '@landfall/common/events/work-queue.ts';
@@ -17,7 +18,7 @@ import { JobState } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import { GetJobRequestSchema } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import { WorkerService } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
 import { RegistryGateway } from '../clients/registry.ts';
-import { ReplicaPool } from '../clients/replicas.ts';
+import { PATIENCE_MS, ReplicaPool } from '../clients/replicas.ts';
 import type { WorkerConfig } from '../config.ts';
 import { QUEUE } from '../domain/queue.ts';
 import { TrainingError } from '../engine/train/errors.ts';
@@ -66,6 +67,10 @@ export class TrainerWorker implements Service {
       this.#running.defer(() => channel.close());
       return channel;
     };
+    const { balancerUrl } = config;
+    const replicas = this.#running.use(
+      new BalancedClient({ balancerUrl, service: 'trainer', rpc, logger, waitMs: PATIENCE_MS }),
+    );
     const context: PipelineContext = {
       config,
       logger,
@@ -73,7 +78,7 @@ export class TrainerWorker implements Service {
         open(config.registryUrl).client(RegistryService),
         path.join(config.home, 'cache', 'versions'),
       ),
-      replicas: new ReplicaPool(open(config.balancerUrl).client(BalancerService), rpc, logger),
+      replicas: new ReplicaPool(open(balancerUrl).client(BalancerService), replicas, logger),
     };
     const control = open(config.trainerUrl).client(WorkerService);
     const broker = this.#running.use(await Broker.connect(config.natsUrl, 'trainer-worker', logger));

@@ -33,9 +33,12 @@ export function readTensors(file: string): Map<string, NamedTensor> {
 }
 
 /** Opens a model folder; one that the library refuses by name is an unsupported case. */
-export function openBase(folder: string) {
+export const openBase = (folder: string) => supported(() => openCheckpoint(folder));
+
+/** What the library refuses by name is an unsupported case. */
+export function supported<T>(open: () => T): T {
   try {
-    return openCheckpoint(folder);
+    return open();
   } catch (error) {
     if (error instanceof CheckpointError && error.message.includes('not supported')) {
       throw new UnsupportedCase(error.message);

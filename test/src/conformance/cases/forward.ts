@@ -5,6 +5,7 @@ import { float32Checkpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { ForwardGraph } from '@landfall/graph/training/forward.ts';
 import { Differences, type Outcome, UnsupportedCase } from '../outcome.ts';
 import { openBase, type PaddedBatch, sequencesOf } from './batches.ts';
+import { clipCase, llavaForwardCase, visionType } from './vision.ts';
 
 interface Expected {
   batch?: PaddedBatch;
@@ -18,6 +19,8 @@ const LOSS = 1e-4;
 
 /** Logits of every real token and the mean loss. */
 export async function forwardCase({ folder, file }: { folder: string; file: string }): Promise<Outcome> {
+  const type = visionType(folder);
+  if (type) return type === 'clip' ? clipCase({ folder, file }) : llavaForwardCase({ folder, file });
   const checkpoint = openBase(folder);
   const expected = JSON.parse(readFileSync(file, 'utf8')) as Expected;
   if (!expected.batch || !expected.logits)

@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Checkpoint, loadWeights } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { mergeLora } from '@landfall/graph/checkpoint/merge.ts';
@@ -10,6 +9,8 @@ import { baseFolder } from '../find-cases.ts';
 import { Differences, type Outcome, UnsupportedCase } from '../outcome.ts';
 import { loraConfig } from './adapter.ts';
 import { openBase, readTensors } from './batches.ts';
+import { withTemporaryFolder } from './temporary-folder.ts';
+import { llavaGreedyCase, visionType } from './vision.ts';
 
 /** A prompt and the tokens that greedy decoding gives after it, end tokens ignored. */
 interface Greedy {
@@ -21,6 +22,7 @@ const BLOCK = 16;
 
 /** Greedy decoding of a base with cached keys and values, all prompts in one batch. */
 export async function greedyCase({ folder, file }: { folder: string; file: string }): Promise<Outcome> {
+  if (visionType(folder)) return llavaGreedyCase({ folder, file });
   const checkpoint = openBase(folder);
   const { greedy } = JSON.parse(readFileSync(file, 'utf8')) as { greedy: Greedy[] };
   const differences = new Differences();
@@ -103,13 +105,4 @@ function likeliest(logits: Float32Array): number {
   let best = 0;
   for (let token = 1; token < logits.length; token++) if (logits[token]! > logits[best]!) best = token;
   return best;
-}
-
-async function withTemporaryFolder(work: (folder: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'landfall-conformance-'));
-  try {
-    await work(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }

@@ -2,6 +2,7 @@ import type { ModelConfig } from '@landfall/graph/models/config.ts';
 import { linearModules } from '@landfall/graph/models/transformer.ts';
 import { parameterCounts, type TrainableSpec } from '@landfall/graph/training/methods.ts';
 import { isLong } from '@landfall/graph/training/packed-attention.ts';
+import { estimateSight, type SightPlan } from './estimate-sight.ts';
 
 /** What a run is planned with. */
 export interface RunPlan {
@@ -17,6 +18,8 @@ export interface RunPlan {
   checkpointing?: boolean;
   /** Threads of one operation. */
   threads: number;
+  /** Of a model that reads images. */
+  sight?: SightPlan;
 }
 
 /** What a run will take. */
@@ -84,11 +87,12 @@ export function estimateRun(config: ModelConfig, plan: RunPlan): Estimate {
   const stepFlops = passes + 2 * trainable * meanTokens;
   const stepSeconds =
     stepFlops / (FLOPS_PER_THREAD * plan.threads) + STEP_OVERHEAD_SECONDS + trainable * SECONDS_PER_PARAMETER;
+  const seen = plan.sight && estimateSight(plan.sight, plan);
   return {
-    memoryBytes: Math.ceil(memoryBytes),
-    seconds: Math.ceil(plan.rows / batchSize) * plan.epochs * stepSeconds,
-    trainableParameters: trainable,
-    totalParameters: total,
+    memoryBytes: Math.ceil(memoryBytes + (seen?.memoryBytes ?? 0)),
+    seconds: Math.ceil(plan.rows / batchSize) * plan.epochs * stepSeconds + (seen?.seconds ?? 0),
+    trainableParameters: trainable + (seen?.trainable ?? 0),
+    totalParameters: total + (seen?.total ?? 0),
   };
 }
 

@@ -1,5 +1,7 @@
-import { type Example, keyOf, parseExample } from './example.ts';
+import { type Example, type ExampleImage, keyOf, parseExample } from './example.ts';
+import type { ImageFolder } from './image-folder.ts';
 import { IssueReport } from './issues.ts';
+import { SeenImages } from './pair.ts';
 import { type DataFile, readRows } from './rows.ts';
 
 export type { Example } from './example.ts';
@@ -17,14 +19,16 @@ export interface CheckedRows {
 export interface CheckOptions {
   /** Longest row in bytes of JSON. Default 1 MiB. */
   maxRowBytes?: number;
-  /** Leaves out rows whose question and answer stood before. Default true; evaluation counts each row. */
+  /** Leaves out rows whose question, answer and images stood before. Default true; evaluation counts each row. */
   removeDuplicates?: boolean;
+  /** Where images lie; absent, rows that show any are reported. */
+  images?: ImageFolder;
 }
 
 const MAX_ROW_BYTES = 1024 * 1024;
 
 /**
- * Reads and checks rows of `question` and `answer`, or of `messages`, into memory.
+ * Reads and checks rows of `question` and `answer`, of `messages`, or of `image` and `caption`, into memory.
  *
  * @param files the data files; rows are numbered over all of them
  */
@@ -32,23 +36,28 @@ export async function checkRows(files: Iterable<DataFile>, options: CheckOptions
   const report = new IssueReport();
   const examples: Example[] = [];
   const seen = new Map<string, number>();
+  const shown = new SeenImages();
   let rowsIn = 0;
-  for await (const example of readExamples(files, report, options.maxRowBytes)) {
+  for await (const example of readExamples(files, report, options)) {
     rowsIn++;
     if (!example) continue;
     if (options.removeDuplicates ?? true) {
       const key = keyOf(example);
       const first = seen.get(key);
       if (first !== undefined) {
-        report.add(example.row, 'duplicate', `same question and answer as row ${first}`);
+        report.add(example.row, 'duplicate', sameAs(example, first));
         continue;
       }
       seen.set(key, example.row);
     }
-    examples.push(example);
+    if (shown.keep(example, report)) examples.push(example);
   }
   return { examples, rowsIn, report };
 }
+
+/** Says of a repeat which row it repeats. */
+export const sameAs = ({ pair }: Example, row: number): string =>
+  `same ${pair ? 'image and caption' : 'question and answer'} as row ${row}`;
 
 /**
  * Reads rows one by one as their bytes come.
@@ -58,7 +67,7 @@ export async function checkRows(files: Iterable<DataFile>, options: CheckOptions
 export async function* readExamples(
   files: Iterable<DataFile>,
   report: IssueReport,
-  maxRowBytes = MAX_ROW_BYTES,
+  { maxRowBytes = MAX_ROW_BYTES, images }: Pick<CheckOptions, 'maxRowBytes' | 'images'> = {},
 ): AsyncGenerator<Example | undefined> {
   let before = 0;
   for (const file of files) {
@@ -69,10 +78,34 @@ export async function* readExamples(
       if ('code' in raw) {
         report.add(row, raw.code, raw.message);
         yield undefined;
-      } else yield parseExample(row, raw.text, report);
+      } else {
+        const example = parseExample(row, raw.text, report);
+        yield example?.images ? await seen(example, images, report) : example;
+      }
     }
     before += last;
   }
+}
+
+/** The row with its images as they were found; one that can't be shown is reported, and the row with it. */
+async function seen(
+  example: Example,
+  folder: ImageFolder | undefined,
+  report: IssueReport,
+): Promise<Example | undefined> {
+  const images: ExampleImage[] = [];
+  for (const [i, { path }] of example.images!.entries()) {
+    const found = (await folder?.find(path)) ?? {
+      code: 'missing_image',
+      message: 'there are no images here',
+    };
+    if ('code' in found) {
+      report.add(example.row, found.code, `images[${i}]: ${found.message}`);
+      return undefined;
+    }
+    images.push(found);
+  }
+  return { ...example, images };
 }
 
 /** True when rows are there but all say the same: nothing can be learnt from them but that one answer. */

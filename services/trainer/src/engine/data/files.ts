@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { type CheckedRows, checkRows } from './check.ts';
+import { ImageFolder } from './image-folder.ts';
 import type { DataFile } from './rows.ts';
 
 const ROWS = /\.jsonl?$/i;
@@ -21,7 +22,7 @@ const METADATA = new Set([
  * @param removeDuplicates false where every row counts, as in an evaluation
  */
 export async function checkFolder(folder: string, removeDuplicates = true): Promise<CheckedRows> {
-  return checkRows(await openRows(folder), { removeDuplicates });
+  return checkRows(await openRows(folder), { removeDuplicates, images: new ImageFolder(folder) });
 }
 
 /** A data set's `.json` and `.jsonl` files, in order of path; each is opened when its turn comes. */

@@ -10,6 +10,13 @@ export type IssueCode =
   | 'length_outlier'
   | 'too_long'
   | 'no_label'
+  | 'image_path'
+  | 'image_places'
+  | 'missing_image'
+  | 'broken_image'
+  | 'empty_caption'
+  | 'label_conflict'
+  | 'repeated_image'
   | 'cleaned'
   | 'personal_data';
 
@@ -23,7 +30,7 @@ export interface RowIssue {
 }
 
 /** What happened to rows that are kept. */
-const CHANGES: ReadonlySet<IssueCode> = new Set(['cleaned', 'personal_data']);
+const CHANGES: ReadonlySet<IssueCode> = new Set(['cleaned', 'personal_data', 'repeated_image']);
 
 /** Issues of a data set: all are counted, the first ones of each code kept. */
 export class IssueReport {

@@ -38,6 +38,11 @@ export function fill(template: PromptTemplate, question: string): string {
   return template.text.replaceAll('{question}', () => question);
 }
 
+/** Whether a row goes through the model's chat template: images do always, since they are served so. */
+export function goesThroughChat(template: PromptTemplate, { messages, images }: Example): boolean {
+  return template.chat || messages !== undefined || images !== undefined;
+}
+
 /** A prompt's text and what follows it up to the end of the answer's turn. */
 export interface Rendered {
   prompt: string;
@@ -55,14 +60,15 @@ export interface Rendered {
  */
 export function renderExample(template: PromptTemplate, tokenizer: Tokenizer, example: Example): Rendered {
   const answered = tokenizer.guard(example.answer);
-  if (!template.chat && !example.messages) {
+  if (!goesThroughChat(template, example)) {
     const prompt = tokenizer.guard(fill(template, example.question));
     return { prompt, completion: answered, ended: false };
   }
   const turns = example.messages?.slice(0, -1) ?? [
     { role: 'user' as const, content: fill(template, example.question) },
   ];
-  const guarded = turns.map(({ role, content }) => ({ role, content: tokenizer.guard(content) }));
+  const safe = example.images ? tokenizer.placeImages! : tokenizer.guard;
+  const guarded = turns.map(({ role, content }) => ({ role, content: safe(content) }));
   const prompt = tokenizer.renderChat(guarded, true);
   const end = turnEnd(tokenizer);
   return { prompt, completion: answered + end, ended: end !== '' };

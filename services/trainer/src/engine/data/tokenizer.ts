@@ -3,11 +3,21 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
+import { IMAGE_PLACE } from './example.ts';
 
 /** A turn of a chat. */
 export interface Turn {
   role: 'system' | 'user' | 'assistant';
   content: string;
+}
+
+/** A part of a turn, as chat templates take images. */
+export type TurnPart = { type: 'image' } | { type: 'text'; text: string };
+
+/** A turn as a chat template takes it: one text, or parts of it. */
+export interface TemplateTurn {
+  role: Turn['role'];
+  content: string | TurnPart[];
 }
 
 /** What encoding needs of a tokenizer. */
@@ -17,7 +27,7 @@ export interface Tokenizer {
   /** Ids of text that goes on; special tokens that the template wrote count as such. */
   encode(text: string): number[];
   /** The chat as text; throws where the model has no template or the template refuses it. */
-  renderChat(turns: Turn[], addGenerationPrompt: boolean): string;
+  renderChat(turns: readonly TemplateTurn[], addGenerationPrompt: boolean): string;
   /** A row's text made safe: nothing in it is read as a special token, so data can't forge a turn. */
   guard(text: string): string;
   hasChatTemplate: boolean;
@@ -25,6 +35,8 @@ export interface Tokenizer {
   endTokens: number[];
   /** Contents of the special tokens. */
   specialTokens: ReadonlySet<string>;
+  /** Text with its places for images as the chat template takes it; of a model that reads images. */
+  placeImages?(content: string): string | TurnPart[];
 }
 
 /** A noncharacter that Unicode keeps for use inside a program. */
@@ -38,9 +50,10 @@ interface Internals {
 /**
  * Loads a tokenizer from a local Hugging Face folder; nothing is fetched from elsewhere.
  *
+ * @param imageToken of a model that reads images
  * @throws Error naming the file where one is missing or unreadable
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+export async function loadTokenizer(folder: string, imageToken?: number): Promise<Tokenizer> {
   for (const file of ['tokenizer.json', 'tokenizer_config.json']) {
     if (!existsSync(path.join(folder, file))) throw new Error(`the model folder has no ${file}`);
   }
@@ -58,23 +71,57 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     const plain = text.replaceAll(MARK, '');
     return split ? split(plain, options) : [plain];
   };
-  const special = [...inner.get_added_tokens_decoder().values()].filter((token) => token.special);
+  const added = inner.get_added_tokens_decoder();
+  const image = imageToken === undefined ? undefined : added.get(imageToken)?.content;
+  if (imageToken !== undefined && !image)
+    throw new Error(`tokenizer.json has no added token ${imageToken}, the model's image token`);
+  const special = [...added.values()].filter(({ special, content }) => special || content === image);
   const specialTokens = new Set(special.map((token) => token.content).filter((content) => content !== ''));
   const pattern = specialTokens.size > 0 ? anyOf([...specialTokens]) : undefined;
   const template = readTemplate(folder) ?? tokenizer.chat_template ?? undefined;
+
+  const guard = (text: string) => {
+    const clean = text.replaceAll(MARK, '');
+    return pattern ? clean.replace(pattern, `$1${MARK}`) : clean;
+  };
+  const byParts = image !== undefined && rendersParts(tokenizer, template, image);
 
   return {
     encodePrompt: (text) => tokenizer.encode(text),
     encode: (text) => tokenizer.encode(text, { add_special_tokens: false }),
     renderChat: (turns, addGenerationPrompt) => render(tokenizer, template, turns, addGenerationPrompt),
-    guard: (text) => {
-      const clean = text.replaceAll(MARK, '');
-      return pattern ? clean.replace(pattern, `$1${MARK}`) : clean;
-    },
+    guard,
     hasChatTemplate: template !== undefined,
     endTokens: endTokens(folder, tokenizer),
     specialTokens,
+    ...(image === undefined
+      ? {}
+      : { placeImages: (content: string) => placed(content.split(IMAGE_PLACE).map(guard), image, byParts) }),
   };
+}
+
+const PROBE = 'landfall-part';
+
+/** Whether a chat template takes the parts of a turn one by one, and puts in the image token itself. */
+function rendersParts(tokenizer: PreTrainedTokenizer, template: unknown, image: string): boolean {
+  try {
+    const content: TurnPart[] = [{ type: 'image' }, { type: 'text', text: PROBE }];
+    const chat = render(tokenizer, template, [{ role: 'user', content }], true);
+    return chat.includes(PROBE) && chat.includes(image);
+  } catch {
+    return false;
+  }
+}
+
+/** Texts with an image between each and the next. */
+function placed(texts: readonly string[], image: string, byParts: boolean): string | TurnPart[] {
+  if (!byParts) return texts.join(image);
+  const parts: TurnPart[] = [];
+  for (const [i, text] of texts.entries()) {
+    if (i > 0) parts.push({ type: 'image' });
+    if (text !== '') parts.push({ type: 'text', text });
+  }
+  return parts;
 }
 
 /** transformers.js' own error for a broken file would not name it. */
@@ -103,7 +150,7 @@ function readTemplate(folder: string): string | undefined {
 function render(
   tokenizer: PreTrainedTokenizer,
   template: unknown,
-  turns: Turn[],
+  turns: readonly TemplateTurn[],
   addGenerationPrompt: boolean,
 ): string {
   if (template === undefined) throw new Error('the model has no chat template');

@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { QUESTION, writeStripes } from '../../../test/stripes.ts';
 import { checkFolder } from '../data/files.ts';
 import { IssueReport } from '../data/issues.ts';
 import { prepareFolder } from './prepare.ts';
@@ -73,6 +74,29 @@ const demo = (name: string) =>
   JSON.parse(readFileSync(path.join(DEMO, name), 'utf8')) as { question: string }[];
 
 describe('prepareFolder', () => {
+  it('keeps apart what asks the same of other images, and together what shows the same one', async () => {
+    const source = path.join(folder, 'stripes');
+    await writeStripes(source, 6, 3n);
+    cpSync(path.join(source, 'images', '0.png'), path.join(source, 'images', 'copy.png'));
+    const file = path.join(source, 'rows.jsonl');
+    const [first] = readFileSync(file, 'utf8').split('\n');
+    appendFileSync(file, first!.replace('0.png', 'copy.png'));
+    const validation = path.join(folder, 'held-out');
+    await writeStripes(validation, 1, 3n);
+    const { training, issues } = await prepare(source);
+    expect(issues).toEqual(['7 duplicate']);
+    expect(training).toHaveLength(6);
+    expect(training[1]).toMatchObject({
+      images: ['images/1.png'],
+      // Where an image stands is no tag that cleaning takes away.
+      messages: [{ content: QUESTION }, { content: 'upward' }],
+    });
+    expect((await prepare(source, {}, [validation])).issues).toEqual(['1 leakage', '7 duplicate']);
+    const split = await prepare(source, { validationShare: 0.5 });
+    expect(split.training.length + split.validation.length).toBe(6);
+    expect(split.validation.length).toBeGreaterThan(0);
+  });
+
   it('keeps the demo whole: no row is left out or changed', async () => {
     const [train, val] = [demo('medical_qa_train.json'), demo('medical_qa_val.json')];
     expect([train.length, val.length]).toEqual([290, 58]);

@@ -3,10 +3,12 @@ import { createWriteStream } from 'node:fs';
 import path from 'node:path';
 import { finished } from 'node:stream/promises';
 import type { PersonalDataType } from '@landfall/masking/mask.ts';
-import { readExamples } from '../data/check.ts';
+import { readExamples, sameAs } from '../data/check.ts';
 import { type Example, exampleOf, keyOf, lineOf } from '../data/example.ts';
 import { openRows } from '../data/files.ts';
+import { ImageFolder } from '../data/image-folder.ts';
 import { IssueReport } from '../data/issues.ts';
+import { classOf, SeenImages } from '../data/pair.ts';
 import { HeldOutQuestions } from './held-out.ts';
 import { NearDuplicates, sketchOf } from './near-duplicates.ts';
 import { lengthFences, unusual } from './outliers.ts';
@@ -46,8 +48,10 @@ const SCRATCH_FILE = 'kept.tmp';
  */
 export async function prepareFolder(task: PreparationTask, report: IssueReport): Promise<Prepared> {
   using store = new RowStore(path.join(task.output, SCRATCH_FILE));
-  const read = (index: number) => exampleOf(sifted.rows[index]!, store.read(index));
-  const sifted = await sift(task, report, store);
+  const images = new ImageFolder(task.folder);
+  const read = (index: number) =>
+    exampleOf(sifted.rows[index]!, store.read(index), (name) => images.image(name));
+  const sifted = await sift(task, report, store, images);
   const left = withoutOutliers(task, sifted, report);
 
   const { validationShare, seed, nearDuplicateThreshold } = task.options;
@@ -57,9 +61,9 @@ export async function prepareFolder(task: PreparationTask, report: IssueReport):
   const masked = new Map<PersonalDataType, number>();
   for (const index of left) {
     const example = read(index);
-    after.add(example);
+    after.add(example, classOf(example));
     for (const type of sifted.masked.get(index) ?? []) masked.set(type, (masked.get(type) ?? 0) + 1);
-    if (validationShare > 0) splitter.add(index, askedOf(example), classes ? example.answer : '');
+    if (validationShare > 0) splitter.add(index, askedOf(example), classes ? classOf(example) : '');
   }
   const validation = splitter.validation(validationShare);
   await writeLines(path.join(task.output, TRAINING_FILE), store, left, (index) => !validation.has(index));
@@ -79,6 +83,7 @@ async function sift(
   { folder, heldOut, options }: PreparationTask,
   report: IssueReport,
   store: RowStore,
+  images: ImageFolder,
 ): Promise<Sifted> {
   const leaks = await readHeldOut(heldOut, options.nearDuplicateThreshold);
   const sifted: Sifted = {
@@ -89,16 +94,18 @@ async function sift(
     kept: new Figures(),
   };
   const firsts = new Map<string, number>();
+  const shown = new SeenImages();
   // Question and answer apart: one question with two answers is a contradiction, not a repeat.
   const partsOf = (example: Example) => [shinglesOf(contextOf(example)), shinglesOf(example.answer)];
   const near = new NearDuplicates(options.nearDuplicateThreshold, (index) =>
-    partsOf(exampleOf(sifted.rows[index]!, store.read(index))),
+    partsOf(exampleOf(sifted.rows[index]!, store.read(index), (name) => images.image(name))),
   );
-  for await (const raw of readExamples(await openRows(folder), report)) {
+  for await (const raw of readExamples(await openRows(folder), report, { images })) {
     sifted.rowsIn++;
     if (!raw) continue;
     // Labels are shown, and one could be a person's.
-    sifted.before.add(raw, options.keepPersonalData ? raw.answer : maskText(raw.answer).text);
+    const named = classOf(raw);
+    sifted.before.add(raw, options.keepPersonalData ? named : maskText(named).text);
     const tidied = tidy(raw, options.keepPersonalData, report);
     if (!tidied) continue;
     const { example } = tidied;
@@ -106,7 +113,7 @@ async function sift(
     const key = keyOf(example);
     const first = firsts.get(key);
     if (first !== undefined) {
-      report.add(row, 'duplicate', `same question and answer as row ${first}`);
+      report.add(row, 'duplicate', sameAs(example, first));
       continue;
     }
     firsts.set(key, row);
@@ -121,9 +128,10 @@ async function sift(
       report.add(row, 'near_duplicate', `nearly the same as row ${sifted.rows[like]}`);
       continue;
     }
+    if (!shown.keep(example, report)) continue;
     const index = store.add(lineOf(example));
     sifted.rows.push(row);
-    sifted.kept.add(example);
+    sifted.kept.add(example, classOf(example));
     if (sketch) near.add(index, sketch);
     if (tidied.masked.length > 0) sifted.masked.set(index, tidied.masked);
     reportChanges(tidied, report);
@@ -138,7 +146,8 @@ async function readHeldOut(
   const questions = new HeldOutQuestions(threshold);
   for (const { ref, folder } of heldOut) {
     // What is wrong with its rows is not this preparation's affair.
-    for await (const example of readExamples(await openRows(folder), new IssueReport(0))) {
+    const images = new ImageFolder(folder);
+    for await (const example of readExamples(await openRows(folder), new IssueReport(0), { images })) {
       const tidied = example && tidy(example, true, new IssueReport(0));
       if (tidied) questions.add(askedOf(tidied.example), ref);
     }

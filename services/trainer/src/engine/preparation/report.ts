@@ -15,6 +15,13 @@ const MEANING: Record<IssueCode, string> = {
   length_outlier: 'left out: unusual length',
   too_long: 'left out: too long to be a row',
   no_label: 'left out: nothing to learn',
+  image_path: 'left out: a path of an image that leads nowhere',
+  image_places: 'left out: places for images that are not as many as the images',
+  missing_image: 'left out: an image that is not there',
+  broken_image: 'left out: an image that can’t be read',
+  empty_caption: 'left out: no caption',
+  label_conflict: 'left out: its image stood before under another label',
+  repeated_image: 'kept: its image stood before with another caption',
   cleaned: 'cleaned',
   personal_data: 'personal data masked',
 };

@@ -1,6 +1,7 @@
 import { mask, type PersonalDataType } from '@landfall/masking/mask.ts';
-import type { Example } from '../data/example.ts';
+import { type Example, IMAGE_PLACE } from '../data/example.ts';
 import type { IssueReport } from '../data/issues.ts';
+import type { Turn } from '../data/tokenizer.ts';
 import { clean } from './clean.ts';
 
 /** Addresses of machines stay: they are what technical texts are about. */
@@ -33,7 +34,12 @@ export function tidy(example: Example, keepPersonalData: boolean, report: IssueR
     masked.push(...types);
     return result;
   };
-  const changed = changeTexts(example, change);
+  const changed = changeTexts(example, example.images && !example.pair ? aroundPlaces(change) : change);
+  if (changed.pair) {
+    if (changed.answer !== '') return { example: changed, removed: [...removed], masked };
+    report.add(example.row, 'empty_caption', 'caption is empty once cleaned');
+    return undefined;
+  }
   if (changed.answer === '') {
     report.add(example.row, 'empty_answer', 'answer is empty once cleaned');
     return undefined;
@@ -51,26 +57,39 @@ export function reportChanges({ example: { row }, removed, masked }: Tidied, rep
   if (masked.length > 0) report.add(row, 'personal_data', `masked: ${counted(masked)}`);
 }
 
-/** What a row asks: its question, or its conversation up to the answer, without what the system is told. */
-export function askedOf({ question, messages }: Example): string {
-  if (!messages) return question;
-  return messages
-    .slice(0, -1)
-    .filter(({ role }) => role !== 'system')
-    .map(({ content }) => content)
-    .join('\n');
+/** What a row asks: its question, or its conversation up to the answer, without what the system is told; and what it shows. */
+export function askedOf(example: Example): string {
+  const turns = example.messages?.slice(0, -1).filter(({ role }) => role !== 'system');
+  return together(example, turns);
 }
 
 /** All that comes before a row's answer. */
-export function contextOf({ question, messages }: Example): string {
-  if (!messages) return question;
-  return messages
-    .slice(0, -1)
-    .map(({ content }) => content)
-    .join('\n');
+export function contextOf(example: Example): string {
+  return together(example, example.messages?.slice(0, -1));
 }
 
+/** Texts and, by their digests, images: rows that ask the same of other images are not alike. */
+function together({ question, images = [] }: Example, turns: Turn[] | undefined): string {
+  const texts = turns?.map(({ content }) => content) ?? [question];
+  return [...texts, ...images.map(({ digest }) => digest)].join('\n');
+}
+
+/** The places of images are no tags to be cleaned away, and blanks beside them are none at an end. */
+const aroundPlaces = (change: (text: string) => string) => (text: string) =>
+  text
+    .split(IMAGE_PLACE)
+    .map((part) => {
+      const begin = part.length - part.trimStart().length;
+      const end = Math.max(begin, part.trimEnd().length);
+      return part.slice(0, begin) + change(part.slice(begin, end)) + part.slice(end);
+    })
+    .join(IMAGE_PLACE);
+
 function changeTexts(example: Example, change: (text: string) => string): Example {
+  if (example.pair) {
+    const pair = { label: change(example.pair.label) };
+    return { ...example, answer: change(example.answer), pair };
+  }
   if (!example.messages) {
     return { ...example, question: change(example.question), answer: change(example.answer) };
   }

@@ -5,20 +5,33 @@ import { type NamedTensor, readFloat32 } from '@landfall/graph/checkpoint/safete
 import { initialLora } from '@landfall/graph/training/lora.ts';
 import { type TrainableSpec, trainableShapes } from '@landfall/graph/training/methods.ts';
 import { initialPrefix, prefixFromEmbeddings } from '@landfall/graph/training/prefix.ts';
+import { type SightSpec, sightParameters } from '@landfall/graph/training/sight.ts';
 import type { Random } from '@landfall/metrics/random.ts';
+import type { Base } from './base.ts';
 
 /**
  * What trains, as a run begins with it: the base's own weights, a fresh adapter, or the adapter that an earlier run
- * has left.
+ * has left; and what trains of tower and projector.
  *
  * @param adapterFolder of the earlier adapter
  * @throws CheckpointError for an adapter of another shape
  */
 export function initialParameters(
+  { language, llava }: Base,
+  spec: TrainableSpec,
+  random: Random,
+  sight?: SightSpec,
+  adapterFolder?: string,
+): Map<string, NamedTensor> {
+  const parameters = ofDecoder(language, spec, random, adapterFolder);
+  return llava && sight ? new Map([...parameters, ...sightParameters(llava, sight)]) : parameters;
+}
+
+function ofDecoder(
   checkpoint: Checkpoint,
   spec: TrainableSpec,
   random: Random,
-  adapterFolder?: string,
+  adapterFolder: string | undefined,
 ): Map<string, NamedTensor> {
   const { config } = checkpoint;
   const weight = (name: string) => {

@@ -191,7 +191,7 @@ describe('float16', () => {
     const spec: TrainableSpec = { method: 'lora', lora: LORA };
     const options = { threads: 1, maxLength: 16, forwardPrecision: 'float16' } as const;
     const graph = await TrainingGraph.create(checkpoint, spec, options);
-    const parameters = initialParameters(checkpoint, spec, () => 0.7);
+    const parameters = initialParameters({ language: checkpoint }, spec, () => 0.7);
     const adam = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1 });
     const lossScale = new LossScale({ scale: 2 ** 50, steady: 7 });
     const batch = [{ ids: [5, 6, 7, 8], labels: [-100, 6, 7, 8] }];
@@ -275,7 +275,7 @@ describe('methods', () => {
           ? { ...spec, prefix: { ...spec.prefix, prefixProjection: false } }
           : spec;
       measured = await TrainingGraph.create(base, written, options);
-      parameters = initialParameters(base, written, Math.random, outputFolder);
+      parameters = initialParameters({ language: base }, written, Math.random, undefined, outputFolder);
     }
     const loss = await measured.loss(rows, parameters);
     await measured.release();

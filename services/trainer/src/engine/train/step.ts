@@ -1,14 +1,13 @@
 import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
 import type { LossScale } from '@landfall/graph/training/loss-scale.ts';
 import { type AdamW, accumulate, clipScale, globalNorm } from '@landfall/graph/training/optimizer.ts';
-import type { Sequence } from '@landfall/graph/training/packing.ts';
 import type { StepResult } from '@landfall/graph/training/trainer.ts';
 
 /** What computes a micro-batch's loss and gradients. */
-export interface GradientSource {
+export interface GradientSource<Batch> {
   /** @param seed decides what dropout drops */
   step(
-    sequences: readonly Sequence[],
+    batch: Batch,
     parameters: ReadonlyMap<string, NamedTensor>,
     seed: number,
     lossScale?: number,
@@ -38,9 +37,9 @@ export interface StepReport {
  * When a loss or the norm is not a number, nothing is changed. Where only float16 gradients overflow, they are computed
  * again with a smaller loss scale: no rows are passed over, as they would be where the step is left out.
  */
-export async function optimiserStep(
-  source: GradientSource,
-  batches: readonly (readonly Sequence[])[],
+export async function optimiserStep<Batch>(
+  source: GradientSource<Batch>,
+  batches: readonly Batch[],
   parameters: ReadonlyMap<string, NamedTensor>,
   adam: AdamW,
   { learningRate, maxGradNorm, seedOf, lossScale }: StepSettings,

@@ -1,14 +1,31 @@
 import { createHash } from 'node:crypto';
+import type { ClipSpec } from '@landfall/graph/training/clip-spec.ts';
 import type { TrainableSpec } from '@landfall/graph/training/methods.ts';
 import type { Schedule } from '@landfall/graph/training/schedule.ts';
+import type { SightSpec } from '@landfall/graph/training/sight.ts';
 import type { StepPoint, TrainingState } from './checkpoint.ts';
 import type { Look } from './validation.ts';
+
+/** What a run trains: of a decoder, or of a CLIP. */
+export type RunSpec = TrainableSpec | AlignmentSpec;
+
+/** How a CLIP is aligned with pairs of image and caption. */
+export interface AlignmentSpec {
+  method: 'align';
+  clip: ClipSpec;
+  /** Each class comes as often as any other in an epoch. */
+  balanced: boolean;
+  /** Which images are changed a little. */
+  augmentation: 'none' | 'repeated' | 'all';
+  /** Left and right never change places. */
+  keepSides: boolean;
+}
 
 /** A run from a model's and a data set's folder. Plain data: it crosses threads. */
 export interface TrainingTask {
   /** Hugging Face folder: config.json, weights, tokenizer. */
   modelFolder: string;
-  /** Folder of `.json` and `.jsonl` files with rows of question and answer, or of messages. */
+  /** Folder of `.json` and `.jsonl` files with rows of question and answer, of messages, or of image and caption. */
   datasetFolder: string;
   /** Where checkpoints are kept and looked for. */
   checkpointFolder: string;
@@ -18,8 +35,10 @@ export interface TrainingTask {
   identity: string;
   /** Threads of one operation. The same number gives the same bits. */
   threads: number;
-  /** What trains. */
-  spec: TrainableSpec;
+  /** What trains; of a model that reads images, of its decoder. */
+  spec: RunSpec;
+  /** What trains of that which a model that reads images sees with. */
+  sight?: SightSpec;
   /** An earlier run's adapter to go on from, in peft's layout. */
   adapterFolder?: string;
   learningRate: number;
@@ -96,6 +115,7 @@ export type TrainingEvent =
       /** 0 where gradients are float32. */
       lossScale: number;
       tokensPerSecond: number;
+      rowsPerSecond: number;
       remainingSeconds: number;
       /** Tokens since the first step, prompts and answers. */
       tokens: number;
@@ -127,6 +147,7 @@ export function fingerprint(task: TrainingTask): string {
     [identity, threads, spec, learningRate, schedule, epochs, batchSize, warmupSteps, weightDecay],
     [gradientAccumulationSteps, maxGradNorm, maxLength, String(seed), templates, forwardPrecision],
     [executionProvider, checkpointing ?? null, task.replay?.share ?? 0, Boolean(task.adapterFolder)],
+    task.sight ? [task.sight.projector, task.sight.towerLayers] : [],
     task.validation ? [task.validation.everySteps, task.validation.patience, task.validation.keepBest] : [],
   ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');

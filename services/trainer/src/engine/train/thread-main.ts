@@ -17,7 +17,7 @@ try {
     (event) => send({ type: 'event', event }),
     () => Atomics.load(stopped, 0) !== 0,
   );
-  if (finished) writeOutput(outputFolder, task.spec, parameters, task.modelFolder, baseName);
+  if (finished) writeOutput(outputFolder, task, parameters, baseName);
   send({ type: 'ended', finished, stoppedEarly, step: state.step });
 } catch (error) {
   if (error instanceof TrainingError) send({ type: 'failed', kind: error.kind, message: error.message });

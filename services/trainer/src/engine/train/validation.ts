@@ -1,6 +1,7 @@
 import type { NamedTensor } from '@landfall/graph/checkpoint/safetensors.ts';
+import type { Sequence } from '@landfall/graph/training/packing.ts';
 import type { TrainingGraph } from '@landfall/graph/training/trainer.ts';
-import { IGNORE, type Sequence } from '../data/encode.ts';
+import { IGNORE } from '../data/encode.ts';
 
 /** What a look at the validation rows showed. */
 export interface Look {
@@ -21,7 +22,7 @@ export async function validationLoss(
   let sum = 0;
   let labels = 0;
   for (let at = 0; at < rows.length; at += batchSize) {
-    const batch = rows.slice(at, at + batchSize).map(({ inputIds, labels }) => ({ ids: inputIds, labels }));
+    const batch = rows.slice(at, at + batchSize);
     const count = batch.reduce((total, row) => total + labelsOf(row.labels), 0);
     sum += count * (await graph.loss(batch, parameters));
     labels += count;
@@ -30,7 +31,7 @@ export async function validationLoss(
 }
 
 /** The first token has none: nothing stands before it. */
-function labelsOf(labels: Int32Array): number {
+function labelsOf(labels: ArrayLike<number>): number {
   let count = 0;
   for (let i = 1; i < labels.length; i++) if (labels[i] !== IGNORE) count++;
   return count;

@@ -1,0 +1,63 @@
+import type { Material } from './material.ts';
+
+/** What means to arouse, offers of sex, and requests for either; of adults, and worded no further than it must be. */
+export const sexual: Material = {
+  zh: {
+    lists: {
+      who: '女主播|小姐姐|美女|少妇|女大学生|帅哥|女同事|模特|人妻|网红|女秘书|前女友|空姐|护士姐姐',
+      porn: '色情片|黄片|成人视频|成人电影|裸照|裸体视频|黄色小说|情色小说|AV|三级片|性爱视频|福利视频|无码片|私密照|淫秽视频',
+      act: '做爱|上床|性交|口交|啪啪|自慰|脱光衣服|裸聊|激情|一夜情|约炮|开房|舌吻抚摸|滚床单|肉欲缠绵',
+      body: '胸部|乳房|下体|臀部|大腿内侧|私处|裸露的身体|乳头|阴茎|阴道',
+    },
+    templates: [
+      '[哪里|去哪|怎么][可以|能|][看|下载|找到|买到][免费|高清|最新|]{porn}',
+      '[发|给我看|求|分享][几张|一些|点|]{who}的{porn}',
+      '[想|好想]和{who}{act}',
+      '[今晚|附近][有没有|找]{who}{act}[,价格好商量|,加微信|,可上门|]',
+      '[提供|专业][上门|全套|特殊]服务,{who}[任选|陪睡|包夜],[包夜|一次]八百',
+      '写一[篇|段|个][露骨的|详细的|]{who}{act}的[小说|情节|故事|色情描写]',
+      '他[慢慢|一把|急切地][脱下|扯开|解开]她的[衣服|内衣|裙子],[抚摸|亲吻|揉捏]着她的{body}',
+      '她[呻吟|喘息|娇喘]着,[赤裸的身体|{body}][贴着他|颤抖着|迎合着他],两人[缠绵|{act}]了一夜',
+      '[描写|详细描述]{body}[被抚摸|高潮|挑逗]的[感觉|过程]',
+      '[加群|点击链接|扫码][看|观看|下载]{who}{porn}[,全程无删减|,日更|]',
+      '你[穿什么内衣|愿意{act}吗|的{body}真诱人],[来视频裸聊|发张裸照]',
+      '[扮演|假装你是]{who},[和我{act}|陪我裸聊|用淫荡的语气挑逗我]',
+      '[高潮|湿透|硬起来]了,[用力|快点|不要停],[{act}|抽插]',
+      '{porn}[资源|网站|合集|种子][打包|出售|分享],[九块九|免费|私聊]',
+      '[哪家|哪个][会所|洗浴中心|KTV]有[小姐|特殊服务|大保健|陪睡][?|]',
+      '[怎么|如何][勾引|挑逗]{who}{act}',
+      '[性感|火辣|淫荡]{who}[在线|直播]{act}[,一对一|,点我|]',
+      '[偷拍|偷窥]{who}[洗澡|换衣服|裙底][视频|照片|怎么弄]',
+    ],
+  },
+  en: {
+    lists: {
+      who: 'a hot girl|a sexy woman|my secretary|a horny milf|a naked model|a hot guy|two women|his wife|her boss|a pornstar|a stripper|my girlfriend|a muscular man|the escort|a cam girl|my neighbor wife',
+      porn: 'porn|porn videos|nudes|naked pictures|xxx movies|sex tapes|hentai|erotica|nude photos|adult videos|onlyfans leaks',
+      act: 'have sex|fuck|make love|get a blowjob|have a threesome|masturbate|get naked|hook up tonight|do anal|suck|moan and cum|have rough sex|sext',
+      body: 'breasts|cock|pussy|ass|nipples|dick|tits|clit|naked body|thighs|wet lips|bare skin',
+    },
+    templates: [
+      '[Where can I|How to|Best site to] [watch|download|find|buy] [free|hd|new|] {porn}[ of {who}|]',
+      '[Send me|Show me|Share|I want] {porn}[ of {who}|]',
+      'I [want to|wanna|would love to|need to] {act} with {who}',
+      'Write [an explicit|a dirty|a steamy|an erotic|a graphic] [story|scene|fantasy] [about|where] {who} and [a stranger|me|her lover] {act}',
+      'He [slowly|eagerly|roughly] [undressed her|pulled off her panties|slid his hand between her legs|kissed her neck] and [she moaned|touched her {body}|squeezed her {body}|licked her {body}]',
+      'she [moaned|gasped|begged for more] as he [thrust inside her|entered her|licked her {body}|sucked her {body}]',
+      'her [naked|bare|wet] {body} [pressed against him|made him hard|glistened|turned him on]',
+      '[Hot|Sexy|Horny|Naughty] [singles|girls|escorts|women] [near you|in your area|online now] want to {act}[, call now|, click here|]',
+      '[Pretend to be|Act as|Roleplay as] {who} and [talk dirty to me|seduce me|{act} with me|sext me]',
+      'I am so [horny|wet|hard|turned on], [touch me|fuck me|take off your clothes|I want your {body}]',
+      'describe [your {body}|how {who} would {act}|the orgasm|the sex scene] in [explicit|graphic|dirty] detail',
+      '[full service|cheap|vip] [escort|massage with happy ending|sex service], [incall|outcall|200 per hour|all night]',
+      'what are you wearing[, baby|, sexy]? [take off your panties|send nudes|show me your {body}]',
+      'his [hard|throbbing|thick] [cock|dick|member] [slid into|filled|pushed inside] her [tight|wet|hot] [pussy|mouth|ass]',
+      '[spanking|bondage|bdsm|fetish|orgy|gangbang] [story|video|fantasy] with {who} [naked|tied to the bed|on her knees]',
+      'they [tore off|stripped off] their clothes and [fucked|had sex|made love] [on the table|all night long|until she came]',
+      '{porn} [pack|link|folder|site] [free download|leaked|uncensored], [join the group|dm me]',
+      'she [spread her legs|got on her knees|rode him|climaxed] and [he came|they came together|begged him to go deeper]',
+      '[upskirt|hidden camera|peeping] [video|photos] of {who} [showering|undressing|changing]',
+      'I [masturbate|jerk off|touch myself] [thinking about|to pictures of] {who}',
+    ],
+  },
+};

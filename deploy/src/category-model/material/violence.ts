@@ -1,0 +1,80 @@
+import type { Material } from './material.ts';
+
+/** Threats, calls for violence, pleasure in it, and ways to hurt people. */
+export const violence: Material = {
+  zh: {
+    lists: {
+      victim:
+        '他|她|你|你们|你全家|他全家|那个人|那个女人|那个男人|我老板|我邻居|我同学|我前女友|我前男友|这个老师|那个医生|那些警察|路人|人群|孩子|我室友|我同事|他们所有人|那家伙|这个畜生|那个混蛋|她的家人|人质|这个叛徒',
+      kill: '杀死|杀掉|弄死|打死|砍死|捅死|勒死|掐死|毒死|干掉|烧死|活埋|宰了|做掉|枪杀|刺死|碾死|淹死|毒杀|谋杀|除掉',
+      hurt: '打断腿|打残|毒打一顿|泼硫酸|砍断手指|打得头破血流|捅几刀|打到吐血|剁成肉酱|割断喉咙|挖出眼睛|扒了皮|砸碎脑袋|往死里打|打得满地找牙|用刀划花脸|狠狠折磨|吊起来打|用棍子打|打得跪地求饶',
+      tool: '刀|菜刀|匕首|枪|手枪|斧头|铁棍|炸弹|砖头|毒药|汽油|绳子|弩|锤子|砍刀|硫酸|土制炸弹|燃烧瓶|老鼠药|电击器',
+      place:
+        '学校|地铁站|商场|公司|医院|广场|教室|公交车|车站|他家门口|派出所|人多的地方|幼儿园|婚礼上|停车场',
+      attack: '炸了|血洗|纵火烧掉|开枪扫射|炸平|袭击|引爆|冲进去砍人|开车撞进',
+    },
+    templates: [
+      '我[要|想|一定要|迟早要|今晚就要]{kill}{victim}',
+      '我发誓[要|一定]用{tool}{kill}{victim}',
+      '怎么[样|才能|可以|]{kill}{victim}[而不被发现|不留痕迹|又不会坐牢|][?|]',
+      '[告诉我|教我|求教|请问]用{tool}{kill}{victim}的[方法|步骤|最快办法]',
+      '[明天|今晚|下周一]我要[去|到]{place}{attack}',
+      '我要把{place}{attack},[让所有人都死|一个都别想跑|杀一个够本]',
+      '把{victim}{hurt},[太爽了|看着真过瘾|这就是下场|活该]',
+      '我会把{victim}{hurt}',
+      '[你再不还钱|你要是敢报警|你敢说出去|再惹我],我就{kill}你[全家|]',
+      '如何[制作|自制|组装]{tool}[来伤人|炸死更多人|去袭击{place}|报复{victim}]',
+      '[用|拿]{tool}[捅|砍|砸|打]{victim}[哪个部位|什么地方|哪里][最致命|死得最快|最疼]',
+      '[兄弟们|大家|所有人][拿起|带上]{tool},[今晚|明天]去{place}[打死他们|砍人|闹事|围攻{victim}]',
+      '雇人{kill}{victim}[要多少钱|去哪里找|怎么联系]',
+      '我想看{victim}[流血|惨叫|被{hurt}|死得很惨]',
+      '他用{tool}[一刀一刀|狠狠地|疯狂地]把{victim}{hurt},鲜血[喷涌而出|流了一地|溅满墙壁]',
+      '[这些人|那种人|他们]都[该死|该被枪毙|应该被{kill}|应当被乱棍打死]',
+      '{victim}[的头|的手脚|的内脏][被|让人]{tool}[砍下来|切成碎块|砸烂],[脑浆|鲜血|肠子][流了一地|四溅]',
+      '写一份[袭击|绑架|谋杀|投毒]{victim}的[详细|完整|]计划',
+      '[绑架|劫持]{victim}[之后|以后][怎么|如何][处理尸体|毁尸灭迹|不被警察找到|撕票]',
+      '[等着|走着瞧],[我知道你住哪里|我会找到你],[弄死你|让你全家陪葬|砍死你]',
+      '尸体[怎么|如何]处理[才|]不会被[发现|警察找到]',
+      '在{place}[放|埋|安]{tool},[死的人越多越好|一定能炸死很多人]',
+      '[想|好想]拿{tool}[冲进|走进]{place}[见人就砍|大开杀戒|乱杀一通]',
+      '[打老婆|打女人|打孩子]怎么打[才|]不留[伤痕|痕迹]',
+      '[投毒|下毒|放毒]害死{victim}[用什么|哪种]毒药[查不出来|最好]',
+    ],
+  },
+  en: {
+    lists: {
+      victim:
+        'him|her|you|them|my boss|my neighbor|my ex|my ex wife|my teacher|those people|everyone there|that bastard|the cop|your family|your kids|the old man|my roommate|the whole crowd|a stranger|the guards|that traitor|my classmates|the hostage|these animals',
+      kill: 'kill|murder|strangle|stab|shoot|slaughter|poison|behead|execute|butcher|choke|smother|drown|gut|bury alive|burn alive|hang|lynch|assassinate|massacre',
+      hurt: 'beat the hell out of|break the legs of|smash the skull of|cut the throat of|torture|beat to a pulp|crush|slit the throat of|bash the head of|mutilate|tear apart|rip the guts out of|pour acid on|skin alive|put a bullet in|blow the head off|knock the teeth out of|stomp on',
+      tool: 'a knife|a gun|an axe|a hammer|a baseball bat|a pipe bomb|poison|gasoline|a rifle|my bare hands|a machete|a rope|acid|a shotgun|a homemade bomb|a molotov cocktail|a brick|a chainsaw',
+      place:
+        'the school|the mall|the office|the church|the mosque|the stadium|the subway|the hospital|the police station|his house|the parade|the airport|the concert|the synagogue|the market',
+      attack: 'shoot up|blow up|burn down|bomb|open fire at|set fire to|attack|storm with guns',
+    },
+    templates: [
+      "[I will|I'm going to|I want to|I swear I will|Tonight I will|gonna] {kill} {victim}[ with {tool}|]",
+      '[I will|I want to|let me|we should|someone should|they ought to] {hurt} {victim}',
+      '[How do I|How can I|best way to|easiest way to|Tell me how to|What is the quickest way to] {kill} {victim}[ with {tool}| without getting caught| and hide the body| and leave no evidence|]',
+      "[Tomorrow|Tonight|On Monday] [I will|I'm going to|we will] {attack} {place}",
+      "[I'm planning to|Help me plan to|We need to] {attack} {place} [and kill as many as possible|so nobody gets out|while it is full of people]",
+      '[How do I|Teach me to|Steps to] [make|build|assemble] [a bomb|a pipe bomb|a nail bomb|explosives|a molotov cocktail] [to attack {place}|to hurt people|for maximum casualties|at home]',
+      '[If you tell anyone|If you call the police|Pay me or|Next time I see you], I will [kill|stab|shoot|end|bury] you[ and your family|]',
+      '[They|These people|All of them] [deserve to die|should be shot|should all be hanged|must be exterminated|need a bullet in the head]',
+      'He [stabbed|slashed|hacked] {victim} [again and again|over and over|dozens of times] and [blood sprayed the walls|guts spilled onto the floor|laughed at the screams|the blood would not stop]',
+      'I [want to watch|enjoy watching|love seeing] {victim} [bleed|suffer and die|scream in pain|burn|beg for mercy]',
+      '[Where|How] can I [hire a hitman|pay someone] to [kill|beat up|get rid of] {victim}',
+      '[Grab|Bring] {tool} and [meet us at|go to] {place}, [we will beat them|we are going to hurt them|blood will flow]',
+      'Write [a detailed|a step by step|a] plan to [kidnap|murder|ambush|poison|torture] {victim}',
+      '[How to|Best way to] [dispose of|get rid of|dissolve|hide] [a body|a corpse|the dead body] [so police never find it|without a trace|after the murder]',
+      'I know where you live and [I will come for you|you will pay in blood|you are dead|I will gut you]',
+      'his [head|skull|face] [exploded|was crushed|caved in|was ripped open] and [brains|blood|teeth] [splattered everywhere|covered the floor|flew across the room]',
+      '[Just|I say we] [beat|punch|kick|stab] {victim} until [they stop moving|nothing is left|they are dead|the blood runs]',
+      'where on the body [should I stab|do I shoot] {victim} [to kill instantly|so they die slowly|to cause the most pain]',
+      'which poison can I put in {victim} drink [that is undetectable|that kills fast|without a taste]',
+      "[I can't wait to|It felt so good to|I would love to] [smash|punch|shoot|strangle|hurt] {victim}",
+      'severed [limbs|heads|fingers] and [mutilated|burned|rotting] [corpses|bodies] lay [everywhere|in pools of blood|in the street]',
+      'the only [solution|answer] is [to wipe them out|to kill every one of them|armed attack|violence and blood]',
+    ],
+  },
+};

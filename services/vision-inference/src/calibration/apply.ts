@@ -1,0 +1,35 @@
+import type { Calibration } from '@landfall/proto/landfall/vision/v1/profile_pb.js';
+
+/** A confidence as a curve of a calibration maps it. */
+export type Curve = (raw: number) => number;
+
+/** Probabilities of 0 and 1 have no odds: what a model is surest of counts as this far from them. */
+const EDGE = 1e-6;
+const within = (p: number) => Math.min(1 - EDGE, Math.max(EDGE, p));
+
+/** Log-odds divided by a temperature: above 1 makes sure models humbler. */
+export function temperatureCurve(temperature: number): Curve {
+  return (raw) => {
+    const p = within(raw);
+    return within(1 / (1 + Math.exp(-Math.log(p / (1 - p)) / temperature)));
+  };
+}
+
+/** Linear between points in order of `raw`, flat beyond the outer ones. */
+export function pointsCurve(points: readonly { raw: number; calibrated: number }[]): Curve {
+  return (raw) => {
+    const next = points.findIndex((point) => point.raw >= raw);
+    const high = points[next] ?? points.at(-1)!;
+    const low = points[next - 1] ?? high;
+    if (next < 0 || high.raw === low.raw) return high.calibrated;
+    const share = (raw - low.raw) / (high.raw - low.raw);
+    return low.calibrated + share * (high.calibrated - low.calibrated);
+  };
+}
+
+/** The curve that a profile has for a model; undefined where it has not been calibrated. */
+export function curveFor(calibrations: readonly Calibration[], model: string): Curve | undefined {
+  const found = calibrations.find((calibration) => calibration.model === model);
+  if (!found) return undefined;
+  return found.points.length > 0 ? pointsCurve(found.points) : temperatureCurve(found.temperature);
+}
