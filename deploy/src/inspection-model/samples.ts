@@ -10,8 +10,8 @@ import { DEFECT_TYPES } from '@landfall/surfaces/surface.ts';
 import { CELLS, type Sample, SIDE, sampleOf, type Target } from './sample.ts';
 
 const PIXELS = SIDE * SIDE * 3;
-/** Defects wanted of one sample after another: more than there are in use, since each teaches. */
-const COUNTS = [1, 2, 3, 0, 2, 1, 3, 2, 0, 1];
+/** Defects wanted of one sample after another: more than there are in use, since each teaches, and three at once are hardest. */
+const COUNTS = [1, 3, 2, 0, 3, 1, 3, 2, 0, 2];
 /** Defects of a surface at most; each takes type, severity and four coordinates. */
 const MOST = 3;
 const TARGETS = 1 + MOST * 6;

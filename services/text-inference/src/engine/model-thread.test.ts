@@ -52,7 +52,8 @@ describe('ModelThread', () => {
     for (const events of answers) {
       expect(events).toHaveLength(8);
       expect(events.at(-1)?.finish).toBe('length');
-      expect(events[0]?.step.kind).toBe('prefill');
+      // Whoever comes while another already answers is prefilled beside that one's step.
+      expect(events[0]?.step.kind).toMatch(/^(prefill|mixed)$/);
       expect(events[0]?.logprob?.bytes).toBeInstanceOf(Uint8Array);
       expect(events.map((e) => e.text)).toEqual(answers[0]!.map((e) => e.text));
     }
