@@ -24,7 +24,7 @@ describe.skipIf(!harness)('a version on its way into the cache of a replica', ()
     const version = { name: 'large', version: '1.0.0' };
     const file = { path: header.path, digest, sizeBytes: content.length };
     const ranges: number[] = [];
-    const reader = registryReader(client, version, {});
+    const reader = registryReader(client, version, undefined);
     const read: typeof reader = (one, offset, length, signal) => {
       ranges.push(offset);
       return reader(one, offset, length, signal);

@@ -12,8 +12,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { status } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { unavailable } from '../errors/errors.ts';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { notFound, unavailable } from '../errors/errors.ts';
 import type { ReadRange } from './parallel-fetch.ts';
 import { VersionCache, type VersionFile } from './version-cache.ts';
 
@@ -151,7 +151,46 @@ describe('VersionCache', () => {
       }
     };
     await expect(cacheOf().folder([large], stopped, abort.signal)).rejects.toThrow('stopped');
-    expect(readdirSync(root).filter((name) => !['blobs', 'used'].includes(name))).toEqual([]);
+    // The caller is told at once; what has come is removed as the download ends.
+    await vi.waitFor(() =>
+      expect(readdirSync(root).filter((name) => !['blobs', 'used'].includes(name))).toEqual([]),
+    );
+  });
+
+  test('a caller who leaves, in whose name a download began, takes nothing from those who wait for it too', async () => {
+    const cache = cacheOf();
+    const [first, last] = [new AbortController(), new AbortController()];
+    const begun = Promise.withResolvers<AbortSignal>();
+    const goOn = Promise.withResolvers<void>();
+    const slow: ReadRange<VersionFile> = async function* (one, offset, length, signal) {
+      begun.resolve(signal);
+      await goOn.promise;
+      signal.throwIfAborted();
+      yield* read(one, offset, length, signal);
+    };
+    const gone = cache.folder(files, slow, first.signal);
+    const waits = cache.folder(files, slow, last.signal);
+    const signal = await begun.promise;
+    first.abort(new Error('its deadline has passed'));
+    await expect(gone).rejects.toThrow('its deadline has passed');
+    expect(signal.aborted).toBe(false);
+    goOn.resolve();
+    expect(existsSync(await waits)).toBe(true);
+    expect(reads).toHaveLength(2);
+  });
+
+  test('what is refused to the one in whose name it is read, another reads in their own', async () => {
+    const cache = cacheOf();
+    // biome-ignore lint/correctness/useYield: it fails before it could.
+    const refused: ReadRange<VersionFile> = async function* () {
+      throw notFound('no such version');
+    };
+    const [theirs, mine] = await Promise.allSettled([
+      cache.folder(files, refused, never),
+      cache.folder(files, read, never),
+    ]);
+    expect(theirs).toMatchObject({ status: 'rejected', reason: { code: status.NOT_FOUND } });
+    expect(mine.status).toBe('fulfilled');
   });
 
   test('above its limit the version that was asked for the longest ago goes, with what no other shares', async () => {

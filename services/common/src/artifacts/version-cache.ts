@@ -1,7 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, link, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { dataLoss } from '../errors/errors.ts';
+import { status } from '@grpc/grpc-js';
+import { dataLoss, LandfallError } from '../errors/errors.ts';
+import { SharedWork } from '../lifecycle/shared-work.ts';
 import { isDigest } from './digest.ts';
 import { fetchToFile, hasDigest, type ReadRange, type RemoteFile } from './parallel-fetch.ts';
 
@@ -21,6 +23,13 @@ export interface VersionCacheOptions {
 const FOLDER = /^[0-9a-f]{64}$/;
 /** Partial downloads older than this belong to nobody any more. */
 const ABANDONED_MS = 24 * 3_600_000;
+/** A download may take so long, and what its bytes take at the slowest rate that is still of use. */
+const LEAST_FETCH_MS = 10 * 60_000;
+const SLOWEST_BYTES_PER_MS = 256;
+/** What the registry refuses one caller for reasons of theirs, who reads the version in their own name. */
+const OF_CALLER: ReadonlySet<unknown> = new Set([
+  ...[status.PERMISSION_DENIED, status.NOT_FOUND, status.UNAUTHENTICATED],
+]);
 
 /** Identifies a set of files: sha256 over their sorted paths and digests. */
 export function contentDigest(files: readonly VersionFile[]): string {
@@ -38,7 +47,10 @@ export function contentDigest(files: readonly VersionFile[]): string {
 export class VersionCache implements Disposable {
   readonly #root: string;
   readonly #options: VersionCacheOptions;
-  readonly #running = new Map<string, Promise<string>>();
+  readonly #fetches = new SharedWork<string>({
+    name: 'the download of a version',
+    isOfCaller: (error) => error instanceof LandfallError && OF_CALLER.has(error.code),
+  });
   readonly #pinned = new Set<string>();
   #heartbeat: NodeJS.Timeout | undefined;
 
@@ -55,9 +67,12 @@ export class VersionCache implements Disposable {
 
   /**
    * The local folder with these files, fetched where it is not there yet, every file held against its digest. Several
-   * callers share one download.
+   * callers share one download, which goes on as long as one of them waits.
+   * @param read is given the download's own signal and must know no deadline of the caller's
+   * @param signal of the caller; they leave alone when it fires
    * @param pin keeps the folder as long as this process lives: for files that are opened again and again
-   * @throws LandfallError DATA_LOSS for content or a manifest that can't be used; what `read` throws
+   * @throws LandfallError DATA_LOSS for content or a manifest that can't be used; DEADLINE_EXCEEDED for a download that
+   * takes far too long; what `read` throws; the signal's reason
    */
   async folder<F extends VersionFile>(
     files: readonly F[],
@@ -68,12 +83,9 @@ export class VersionCache implements Disposable {
     for (const file of files) checkFile(file);
     const digest = contentDigest(files);
     if (pin) this.#pin(digest);
-    let running = this.#running.get(digest);
-    if (!running) {
-      running = this.#ensure(digest, files, read, signal).finally(() => this.#running.delete(digest));
-      this.#running.set(digest, running);
-    }
-    return running;
+    const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+    const timeoutMs = LEAST_FETCH_MS + sizeBytes / SLOWEST_BYTES_PER_MS;
+    return this.#fetches.do(digest, signal, timeoutMs, (own) => this.#ensure(digest, files, read, own));
   }
 
   /** Removes what is over the limit and was not asked for lately. Returns how many versions went. */

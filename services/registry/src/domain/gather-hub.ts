@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
+import { unlessAborted } from '@landfall/common/lifecycle/unless-aborted.ts';
 import type { ImportModelRequest } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import type { RegistryContext } from '../context.ts';
 import { chooseFiles } from '../hub/choose.ts';
@@ -36,7 +37,7 @@ export async function gatherHub(
   checkLimits(files, config.importLimits, config.maxFileBytes);
   const key = `${hubId} ${revision.commit}`;
   // Two imports of one commit would write into the same staging: the second comes when the first is done.
-  while (hubImports.has(key)) await hubImports.get(key);
+  while (hubImports.has(key)) await unlessAborted(hubImports.get(key)!, signal);
   const { promise, resolve } = Promise.withResolvers<void>();
   hubImports.set(key, promise);
   const finish = () => {

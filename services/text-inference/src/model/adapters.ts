@@ -1,6 +1,7 @@
 /** Which models this replica answers for: its base, and adapters made for it, loaded when they are asked for. */
 
 import { failedPrecondition } from '@landfall/common/errors/errors.ts';
+import { unlessAborted } from '@landfall/common/lifecycle/unless-aborted.ts';
 import { Kind, type Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import type { ModelThread } from '../engine/model-thread.ts';
 import type { AdapterAnswer } from '../engine/protocol.ts';
@@ -46,14 +47,14 @@ export class Adapters {
     if (ref === this.base) return { ref, adapter: undefined };
     const version = await this.#find(ref, signal);
     if (formatModelRef(version) === this.base) return { ref: this.base, adapter: undefined };
-    await this.load(version);
+    await unlessAborted(this.load(version), signal);
     return { ref: formatModelRef(version), adapter: adapterKey(version) };
   }
 
   /** Loads an adapter by name. */
   async loadRef(model: string, signal: AbortSignal): Promise<AdapterAnswer & { ref: string }> {
     const version = await this.#find(formatModelRef(parseModelRef(model)), signal);
-    return { ...(await this.load(version)), ref: formatModelRef(version) };
+    return { ...(await unlessAborted(this.load(version), signal)), ref: formatModelRef(version) };
   }
 
   /** Makes an adapter version usable; concurrent calls share the work. @throws LandfallError for another base's. */

@@ -57,7 +57,7 @@ export class VersionSource {
    * @param pin for files that stay open or are opened again while this process lives
    */
   folder(version: Version, signal: AbortSignal, { pin = false } = {}): Promise<string> {
-    const read = registryReader(this.#registry, version, { identity: this.#identity });
+    const read = registryReader(this.#registry, version, this.#identity);
     return this.#cache.folder(filesOf(version), read, signal, { pin });
   }
 }

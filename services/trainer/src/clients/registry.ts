@@ -59,15 +59,19 @@ export class RegistryGateway {
     return reply.version!;
   }
 
-  /** A folder with all files of a READY version, from the cache where its digest is known. */
-  folder(version: Version, options: CallOptions): Promise<string> {
+  /**
+   * A folder with all files of a READY version, from the cache where its digest is known. A download may be shared with
+   * other calls: it ends when the last of them has left, and its deadline is its own.
+   */
+  folder(version: Version, { identity, signal, context }: CallOptions): Promise<string> {
     const files = (version.manifest?.files ?? []).map(({ path, digest, sizeBytes }) => ({
       path,
       digest,
       sizeBytes: Number(sizeBytes),
     }));
-    const { signal = new AbortController().signal } = options;
-    return this.#cache.folder(files, registryReader(this.#client, version, options), signal);
+    const reader = registryReader(this.#client, version, identity ?? context?.identity);
+    const callers = [signal, context?.signal].filter((each) => each !== undefined);
+    return this.#cache.folder(files, reader, AbortSignal.any(callers));
   }
 
   /** One file of a version, read into memory. */

@@ -1,7 +1,7 @@
 import { failedPrecondition, resourceExhausted } from '@landfall/common/errors/errors.ts';
+import { unlessAborted } from '@landfall/common/lifecycle/unless-aborted.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import { Room } from '../domain/room.ts';
-import { unlessAborted } from '../domain/unless-aborted.ts';
 import { EmbedderThread } from '../engine/embedding/embedder-thread.ts';
 import { type EmbedderOptions, NoEmbedderError } from '../engine/embedding/protocol.ts';
 import { imageField } from './image-field.ts';

@@ -67,7 +67,7 @@ export class ModelVersions {
 
   /** The local folder with a version's files, fetched where needed, held against their digests, and kept. */
   folder({ tenant, version }: ModelVersion, signal: AbortSignal): Promise<string> {
-    const read = registryReader(this.#client(), version, { identity: identityIn(tenant) });
+    const read = registryReader(this.#client(), version, identityIn(tenant));
     return this.#cache.folder(filesOf(version), read, signal, { pin: true });
   }
 
