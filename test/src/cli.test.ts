@@ -122,6 +122,21 @@ test('from a file of rows to a tuned model that answers, by commands alone', asy
   expect(answered.code).toBe(0);
   expect(JSON.parse(answered.out)).toHaveProperty('text');
 
+  expect((await cli('cache', 'policy', 'on', '--ttl', '60')).out).toContain('60 s');
+  const kept = ['chat', 'chat', '第3个问题是什么?', '--max-tokens', '8', '--json'];
+  expect((await cli(...kept)).out).toBe(answered.out);
+  expect((await cli(...kept)).out).toBe(answered.out);
+  expect(JSON.parse((await cli('cache', 'stats', '--json')).out)).toMatchObject({
+    statistics: { hits: '1', misses: '1', entries: '1' },
+  });
+  expect((await cli('cache', 'purge', '--model', 'chat')).out).toBe('1 answer was dropped');
+  const requests = [{ types: ['phone'], action: 'PERSONAL_DATA_ACTION_MASK' }];
+  writeFileSync(join(home, 'policy.json'), JSON.stringify({ rules: [{ routes: ['*'], requests }] }));
+  const asks = ['prompts', 'invoke', 'tickets', '--deployment', 'chat'];
+  expect(await cli(...asks, '--set', 'text=请回电 13912345678')).toMatchObject({ code: 0 });
+  const dryRun = await cli('policies', 'dry-run', join(home, 'policy.json'));
+  expect(dryRun.out).toMatch(/^1 invocations [\s\S]*\nphone +requests +passes -> changed +1 /);
+
   const secret = await cli('keys', 'create', 'viewer', '--role', 'viewer');
   environment = { ...environment, LANDFALL_API_KEY: secret.out };
   const refused = await cli('models', 'alias', 'tuned/1.0.0', 'other');

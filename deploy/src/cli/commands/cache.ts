@@ -137,7 +137,9 @@ export const cacheCommands: Record<string, Command> = {
     example: 'cache purge --model medical-qa',
     async run(session) {
       const reply = await session.clients.cache.purgeCache({ model: textOf(session.values, 'model') });
-      session.print(PurgeCacheResponseSchema, reply, () => `${reply.dropped} answers were dropped`);
+      session.print(PurgeCacheResponseSchema, reply, () =>
+        reply.dropped === 1n ? '1 answer was dropped' : `${reply.dropped} answers were dropped`,
+      );
     },
   },
 };
