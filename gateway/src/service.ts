@@ -196,7 +196,7 @@ export class GatewayService implements Service {
       contentPolicies,
       pseudonym,
       reviews,
-      new Judges(replicas, config.name, logger),
+      new Judges({ replicas, service: config.name, logger, log: audit.log }),
     );
     const keeper = new Keeper(cache, content, logger);
     const vectors = new QuestionVectors(channels.vision);

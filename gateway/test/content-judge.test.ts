@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Code, createClient } from '@connectrpc/connect';
+import { AccessService } from '@landfall/proto/landfall/gateway/v1/access_service_pb.js';
 import { AdminService } from '@landfall/proto/landfall/gateway/v1/admin_service_pb.js';
 import {
   FilterAction,
@@ -10,7 +11,7 @@ import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type { GenerateRequest } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { content, setPolicy, stage, transports, useContentMesh, WAYS } from './content-mesh.ts';
+import { chat, content, setPolicy, stage, transports, useContentMesh, WAYS } from './content-mesh.ts';
 
 const { BLOCK, FLAG } = FilterAction;
 /** What the judge was asked, and how it behaves. */
@@ -116,6 +117,44 @@ test('what a judge flags waits, and passes once it is approved without being jud
     expect(await WAYS[way]!('说', secret)).toEqual({ text: '坏的。', reason: '', review: '' });
   }
   expect(asked).toEqual([]);
+});
+
+test('a judge that is closed to the caller judges all the same, by the right of the policy, and each time is recorded', async (t) => {
+  if (!stage.mesh) return t.skip();
+  const admin = createClient(AdminService, transports.gRPC!());
+  const access = createClient(AccessService, transports.gRPC!());
+  const resource = 'deployments/court';
+  await access.restrictResource({ resource, restricted: true });
+  const { secret } = await admin.createKey({ name: 'asks', role: Role.INVOKER });
+  const court = { deployment: 'court' };
+  const { version } = await rule({ requestFilters: [judged(BLOCK, court)] });
+  const policy = `content/${version!.version}`;
+  const ask = async (text: string, model = 'qa') => {
+    const response = await chat([{ role: 'user', content: text }], { model }, secret);
+    await response.arrayBuffer();
+    return response.status;
+  };
+  expect([await ask('好', 'court'), asked.length]).toEqual([404, 0]);
+  expect([await ask('好'), await ask('坏'), asked.length]).toEqual([200, 400, 2]);
+  judge = 'fails';
+  expect(await ask('说')).toBe(400);
+  const { entries } = await admin.searchAudit({ resource, subject: 'service:gateway' });
+  const line = {
+    ...{ method: 'landfall.text.v1.TextInferenceService/Generate', route: 'content/judge/advice' },
+    ...{ kind: 'call', policyVersion: policy, requestDigest: expect.stringMatching(/^[\w-]{43}$/) },
+  };
+  expect(entries).toMatchObject([
+    { ...line, outcome: 'INTERNAL', responseDigest: '' },
+    { ...line, outcome: 'OK', responseDigest: expect.stringMatching(/^[\w-]{43}$/) },
+    { ...line, outcome: 'OK', responseDigest: expect.stringMatching(/^[\w-]{43}$/) },
+  ]);
+  expect(new Set(entries.map(({ requestDigest }) => requestDigest)).size).toBe(3);
+  // The right on the judge is asked for where the policy is made: of a key that is for other deployments, say.
+  const scoped = await admin.createKey({ name: 's', role: Role.ADMIN, scopes: ['deployments/qa'] });
+  const draft = { rules: [{ routes: ['*'], requestFilters: [judged(BLOCK, court)] }] };
+  await expect(content(scoped.secret).setContentPolicy({ policy: draft })).rejects.toMatchObject({
+    code: Code.NotFound,
+  });
 });
 
 test.each([

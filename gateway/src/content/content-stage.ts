@@ -3,7 +3,7 @@ import type { Content, Flow } from '../edge/governance.ts';
 import { routeName } from '../edge/route-name.ts';
 import type { Check } from './check.ts';
 import { Flagged, guardedStream, isTextInParts, joined } from './guarded-stream.ts';
-import type { Judges } from './judge.ts';
+import type { Judged, Judges } from './judge.ts';
 import type { ContentPolicies } from './policies.ts';
 import type { CompiledPolicy, Decision } from './policy.ts';
 import { PSEUDONYM, Pseudonyms, Vault } from './pseudonyms.ts';
@@ -98,15 +98,14 @@ export class ContentStage implements Content {
   /** A whole answer as it may be shown. */
   async #judged(flow: Flow, state: CallState, answer: readonly Message[]): Promise<readonly Message[]> {
     const { decision, vault, policy } = state;
-    const { call, caller } = flow;
-    const { output } = call.method;
+    const { output } = flow.call.method;
     const { answers } = decision;
     const filters = new Set<string>();
     const passed = answer.map((message) =>
       checked(output, message, answers!, undefined, 'answer', policy.version, filters),
     );
     const texts = [...new Set(passed.flatMap((message) => textsIn(output, message)))];
-    const ruling = await this.#judges.rule(answers!.judges, caller.tenant, texts, call.signal);
+    const ruling = await this.#judges.rule(answers!.judges, texts, judgedFor(flow));
     if (ruling.blocked.length > 0) throw answers!.refusal('answer', ruling.blocked, policy.version);
     for (const name of ruling.flagged) filters.add(name);
     if (filters.size > 0) await this.#hold(flow, state, answer, [...filters]);
@@ -179,11 +178,9 @@ export class ContentStage implements Content {
 
   /** @param filters takes those by which a person has to decide */
   async #judgeRequest(flow: Flow, state: CallState, passed: Message, filters: Set<string>): Promise<void> {
-    const { call, caller } = flow;
     const check = state.decision.requests!;
-    const ruling = await this.#judges.rule(
-      ...([check.judges, caller.tenant, textsIn(call.method.input, passed), call.signal] as const),
-    );
+    const texts = textsIn(flow.call.method.input, passed);
+    const ruling = await this.#judges.rule(check.judges, texts, judgedFor(flow));
     if (ruling.blocked.length > 0) throw check.refusal('request', ruling.blocked, state.policy.version);
     for (const name of ruling.flagged) filters.add(name);
   }
@@ -213,6 +210,10 @@ export class ContentStage implements Content {
     return state;
   }
 }
+
+const judgedFor = ({ call: { signal }, caller: { tenant }, policy }: Flow): Judged => ({
+  ...{ tenant, policy, signal },
+});
 
 async function* iterated(parts: readonly Message[]): AsyncGenerator<Message> {
   yield* parts;
