@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { addressVar, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
+import { addressVar, choiceVar, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
 import { readServiceConfig, type ServiceConfig } from '@landfall/common/config/service-config.ts';
+import { DURABILITIES, type Durability } from './audit/audit-log.ts';
 import { readOrigins } from './edge/cross-origin.ts';
 import { type EdgeTls, readEdgeTls } from './edge/edge-tls.ts';
 import type { EdgeLimits } from './edge/one-port.ts';
@@ -33,6 +34,8 @@ export interface AuditConfig {
   checkpointFile: string;
   /** Days that lines are kept; 0 for ever. */
   keepDays: number;
+  /** What the line of a call that reads or asks must have outlived before its answer leaves. */
+  durability: Durability;
 }
 
 export interface GatewayConfig extends ServiceConfig {
@@ -108,6 +111,7 @@ export function readConfig(env: Env): GatewayConfig {
       keyFile: env.LANDFALL_AUDIT_KEY_FILE || join(service.home, 'audit', 'signing.pem'),
       checkpointFile: env.LANDFALL_AUDIT_CHECKPOINT_FILE ?? '',
       keepDays: integerVar(env, 'LANDFALL_AUDIT_KEEP_DAYS', 0, 0, 36_500),
+      durability: choiceVar(env, 'LANDFALL_AUDIT_DURABILITY', 'system', DURABILITIES),
     },
   };
 }

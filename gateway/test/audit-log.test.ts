@@ -3,9 +3,11 @@ import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
 import { createLogger } from '@landfall/common/log/logger.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { AuditLog } from '../src/audit/audit-log.ts';
+import { AuditLog, type AuditLogOptions } from '../src/audit/audit-log.ts';
 import { type ChainLine, type Head, nextLine, origin, readLine } from '../src/audit/chain.ts';
 import { CheckpointSigner } from '../src/audit/checkpoint.ts';
 import { dropSegments } from '../src/audit/retention.ts';
@@ -45,8 +47,11 @@ function place(): Place {
   const log = join(folder, 'log');
   return { folder, log, shard: join(log, 'one'), elsewhere: join(folder, 'elsewhere.jsonl'), key, signer };
 }
-const open = ({ shard, signer, elsewhere }: Place, segmentBytes = 10_000) =>
-  AuditLog.open({ folder: shard, shard: 'one', signer, logger, checkpointFile: elsewhere, segmentBytes });
+const open = ({ shard, signer, elsewhere }: Place, more: Partial<AuditLogOptions> = {}) =>
+  AuditLog.open({
+    ...{ folder: shard, shard: 'one', signer, logger, checkpointFile: elsewhere },
+    ...{ segmentBytes: 10_000, durability: 'system', ...more },
+  });
 const verify = ({ log, elsewhere, key }: Place): Promise<Verdict> =>
   verifyLog({ log, checkpoints: elsewhere, key, ...everything });
 afterAll(() => {
@@ -250,7 +255,7 @@ describe('what was done to a log is found', () => {
 
 test('segments are dropped behind a signed word, and the rest stays provable', async () => {
   const kept = place();
-  const log = await open(kept, 5000);
+  const log = await open(kept, { segmentBytes: 5000 });
   for (let i = 0; i < 100; i++) await log.append(auditRecord());
   const before = segmentsOf(kept.shard).length;
   const last = await dropSegments(log, Date.now() + 1000);
@@ -292,4 +297,89 @@ test('killed in the middle of writing, again and again: the chain goes on, and n
   const { verdict, shards } = await verify(killed);
   expect(verdict).toBe('holds');
   expect(shards[0]!.last).toBeGreaterThanOrEqual(most);
+});
+
+/** A disk that takes nothing until it is told to. */
+class HeldDisk {
+  #held: PromiseWithResolvers<void> | undefined;
+  /** Syncs that wait. */
+  waiting = 0;
+
+  readonly sync = async (): Promise<void> => {
+    this.waiting += 1;
+    await this.#held?.promise;
+    this.waiting -= 1;
+  };
+  hold(): void {
+    this.#held = Promise.withResolvers();
+  }
+  release(): void {
+    this.#held?.resolve();
+    this.#held = undefined;
+  }
+  fail(cause: Error): void {
+    this.#held?.reject(cause);
+  }
+}
+
+describe('lines and the disk', () => {
+  const vouchedFor = ({ elsewhere }: Place): number =>
+    JSON.parse(readFileSync(elsewhere, 'utf8').trim().split('\n').at(-1)!).seq;
+
+  test('who waits for the disk waits, who does not goes on, and nothing is vouched for that it has not', async () => {
+    const held = place();
+    const disk = new HeldDisk();
+    const log = await open(held, { sync: disk.sync });
+    const indexed: number[] = [];
+    log.onWritten = (_, seq) => indexed.push(seq);
+    disk.hold();
+    let isOnDisk = false;
+    const change = log.append(auditRecord(), 'disk').then((seq) => {
+      isOnDisk = true;
+      return seq;
+    });
+    // More lines than one checkpoint stands for: one is due and has to wait.
+    const calls = await Promise.all(Array.from({ length: 1500 }, () => log.append(auditRecord())));
+    expect(disk.waiting).toBe(1);
+    expect([isOnDisk, vouchedFor(held), indexed]).toEqual([false, 1, []]);
+    disk.release();
+    expect(await change).toBe(2);
+    await log.synced();
+    expect(indexed).toEqual([2, ...calls]);
+    await log.close();
+    expect(vouchedFor(held)).toBe(1 + 1 + 1500 + 1);
+    expect((await verify(held)).verdict).toBe('holds');
+  });
+
+  test('a log that is to wait for the disk does so for every line', async () => {
+    const held = place();
+    const disk = new HeldDisk();
+    const log = await open(held, { sync: disk.sync, durability: 'disk' });
+    disk.hold();
+    let told = 0;
+    const all = Array.from({ length: 20 }, () => log.append(auditRecord(), 'system').then(() => ++told));
+    while (disk.waiting === 0) await setImmediate();
+    expect(told).toBe(0);
+    disk.release();
+    await Promise.all(all);
+    await log.close();
+    expect((await verify(held)).verdict).toBe('holds');
+  });
+
+  test('a disk that fails is the end of taking lines, and the next start goes on', async () => {
+    const failing = place();
+    const disk = new HeldDisk();
+    const log = await open(failing, { sync: disk.sync });
+    disk.hold();
+    const change = log.append(auditRecord(), 'disk');
+    while (disk.waiting === 0) await setImmediate();
+    disk.fail(new Error('EIO: i/o error, fdatasync'));
+    await expect(change).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    await expect(log.append(auditRecord())).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    expect(vouchedFor(failing)).toBe(1);
+    const next = await open(failing);
+    await next.append(auditRecord(), 'disk');
+    await next.close();
+    expect((await verify(failing)).verdict).toBe('holds');
+  });
 });

@@ -13,6 +13,7 @@ const log = await AuditLog.open({
   logger: createLogger('test', 'silent'),
   checkpointFile: join(folder, 'elsewhere.jsonl'),
   segmentBytes: 100_000,
+  durability: 'system',
 });
 process.once('disconnect', () => process.exit());
 const writer = async () => {

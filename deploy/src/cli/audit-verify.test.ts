@@ -33,7 +33,7 @@ beforeAll(async () => {
   shard = join(folder, 'gateway', 'audit', 'one');
   const log = await AuditLog.open({
     ...{ folder: shard, shard: 'one', logger: createLogger('test', 'silent'), segmentBytes: 1_000_000 },
-    ...{ signer: signer(), checkpointFile: join(folder, 'elsewhere.jsonl') },
+    ...{ signer: signer(), checkpointFile: join(folder, 'elsewhere.jsonl'), durability: 'system' },
   });
   for (let i = 0; i < CALLS; i++) await log.append(record(i));
   await log.close();

@@ -60,13 +60,14 @@ export class AuditIndex {
 
   /** Resolves when what the log has now can be found. */
   async caughtUp(): Promise<void> {
+    await this.#log.synced();
     this.#flush();
     await this.#writing;
   }
 
   async stop(): Promise<void> {
-    this.#log.onWritten = () => {};
     await this.caughtUp();
+    this.#log.onWritten = () => {};
   }
 
   /** Forgets lines that the log has dropped. */

@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  fdatasync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
@@ -20,8 +21,17 @@ import { recover } from './recovery.ts';
 import { segmentName } from './segments.ts';
 
 const writeAt = promisify(write);
-/** A write returns when its bytes are on the disk: one call in the place of a write and a sync. */
-const APPEND = constants.O_CREAT | constants.O_WRONLY | constants.O_APPEND | constants.O_DSYNC;
+const dataSync = promisify(fdatasync);
+const APPEND = constants.O_CREAT | constants.O_WRONLY | constants.O_APPEND;
+/** Lines that nobody waits for are on the disk after so long: what a loss of power may take of them. */
+const SYNC_MS = 100;
+
+/**
+ * What a line must have outlived before its call is answered: the end of this process (the system has it), or the loss
+ * of power too (the disk has it).
+ */
+export type Durability = (typeof DURABILITIES)[number];
+export const DURABILITIES = ['system', 'disk'] as const;
 
 export interface AuditLogOptions {
   /** The shard's own folder; one process at a time writes it. */
@@ -33,18 +43,30 @@ export interface AuditLogOptions {
   checkpointFile: string;
   /** Bytes after which a segment is followed by the next. */
   segmentBytes: number;
+  /** Of a line that asks for no more. */
+  durability: Durability;
+  /** Brings a file's bytes to the disk; fdatasync(2) where nothing else is given. */
+  sync?: (file: number) => Promise<void>;
 }
 
 interface Waiting {
   record: AuditRecord;
+  durability: Durability;
   resolve: (seq: number) => void;
   reject: (cause: unknown) => void;
 }
 
+/** A line that the system has, and whoever waits until the disk has it too. */
+interface Written {
+  record: AuditRecord;
+  seq: number;
+  waiting: Waiting | undefined;
+}
+
 /**
- * An append-only log of chained lines. What comes while a batch is being written goes into the next (group commit),
- * and each caller waits until its own line is on the disk. Lines are numbered and chained as they are written, so one
- * that could not be written leaves no gap.
+ * An append-only log of chained lines. What comes while a batch is being written or synced goes into the next (group
+ * commit), and each caller waits until its own line is as safe as it asked for. Lines are numbered and chained as they
+ * are written, so one that could not be written leaves no gap. No checkpoint vouches for a line that the disk has not.
  */
 export class AuditLog {
   readonly shard: string;
@@ -58,6 +80,12 @@ export class AuditLog {
   #bytes: number;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
+  /** Lines since the last sync began, in order. */
+  #unsynced: Written[] = [];
+  #syncing: Promise<void> | undefined;
+  #syncTimer: NodeJS.Timeout | undefined;
+  /** Why the disk did not take lines that the system had taken; what it has of them is known at the next start. */
+  #lost: LandfallError | undefined;
   #torn = false;
 
   private constructor(options: AuditLogOptions, head: Head, file: number) {
@@ -67,7 +95,11 @@ export class AuditLog {
     this.#head = head;
     this.#file = file;
     this.#bytes = fstatSync(file).size;
-    this.#checkpoints = new CheckpointWriter(options, () => this.#head);
+    this.#checkpoints = new CheckpointWriter(
+      options,
+      () => this.#head,
+      () => this.synced(),
+    );
   }
 
   /** Goes on where the chain ends; a line that was never acknowledged for want of its end is cut off. */
@@ -76,7 +108,7 @@ export class AuditLog {
     writeFileSync(join(options.folder, '..', 'public.pem'), options.signer.publicPem);
     const { head, path, cutBytes } = await recover(options.folder, options.shard);
     const log = new AuditLog(options, head, openSegment(options.folder, path ?? segmentName(head.seq + 1)));
-    await log.append(mark('log/opened', cutBytes > 0 ? `bytes/${cutBytes}` : ''));
+    await log.append(mark('log/opened', cutBytes > 0 ? `bytes/${cutBytes}` : ''), 'disk');
     await log.#checkpoints.write('open');
     return log;
   }
@@ -86,27 +118,37 @@ export class AuditLog {
   }
 
   /**
-   * Resolves with the line's number when it is on the disk.
+   * Resolves with the line's number when it is as safe as asked for, and as the log's own durability says at least.
    * @throws LandfallError RESOURCE_EXHAUSTED where the disk is full, UNAVAILABLE where it cannot be written
    */
-  append(record: AuditRecord): Promise<number> {
+  append(record: AuditRecord, durability: Durability = this.#options.durability): Promise<number> {
+    if (this.#lost) return Promise.reject(this.#lost);
+    const least = this.#options.durability === 'disk' ? 'disk' : durability;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ record, resolve, reject });
+      this.#waiting.push({ record, durability: least, resolve, reject });
       this.#writing ??= this.#drain();
     });
   }
 
+  /** Resolves when every line that is written by now is on the disk. @throws LandfallError as `append` */
+  async synced(): Promise<void> {
+    while (!this.#lost && (this.#unsynced.length > 0 || this.#syncing)) await (this.#syncing ?? this.#sync());
+    if (this.#lost) throw this.#lost;
+  }
+
   /** Vouches that lines up to `last` were dropped on purpose. Resolves before a byte of them may be removed. */
   async vouchDropped(dropped: { first: number; last: number; hash: string }): Promise<void> {
-    await this.append(mark('log/dropped', `lines/${dropped.first}-${dropped.last}`));
+    await this.append(mark('log/dropped', `lines/${dropped.first}-${dropped.last}`), 'disk');
     await this.#checkpoints.write('open', dropped);
   }
 
   /** What was handed in is written, and the end of the chain is vouched for. */
   async close(): Promise<void> {
-    await this.append(mark('log/closed', ''));
+    await this.append(mark('log/closed', ''), 'disk');
     await this.#writing;
     await this.#checkpoints.close();
+    await this.synced();
+    clearTimeout(this.#syncTimer);
     closeSync(this.#file);
   }
 
@@ -123,8 +165,9 @@ export class AuditLog {
 
   async #write(batch: readonly Waiting[]): Promise<void> {
     try {
+      if (this.#lost) throw this.#lost;
       this.#mend();
-      if (this.#bytes >= this.#options.segmentBytes) this.#rotate();
+      if (this.#bytes >= this.#options.segmentBytes) await this.#rotate();
       const heads: Head[] = [];
       let text = '';
       let head = this.#head;
@@ -142,16 +185,54 @@ export class AuditLog {
       this.#torn = false;
       this.#bytes += bytes.length;
       this.#head = head;
-      batch.forEach(({ record, resolve }, i) => {
-        resolve(heads[i]!.seq);
-        this.onWritten(record, heads[i]!.seq);
-      });
+      let isAwaited = false;
+      for (const [i, waiting] of batch.entries()) {
+        const { record, durability } = waiting;
+        const { seq } = heads[i]!;
+        const waits = durability === 'disk';
+        if (!waits) waiting.resolve(seq);
+        isAwaited ||= waits;
+        this.#unsynced.push({ record, seq, waiting: waits ? waiting : undefined });
+      }
+      if (isAwaited) void this.#sync();
+      else this.#syncTimer ??= setTimeout(() => void this.#sync(), SYNC_MS).unref();
       this.#checkpoints.noted();
     } catch (cause) {
       this.#options.logger.error({ err: cause }, 'the audit log could not be written');
-      const failure = failed(cause);
+      const failure = cause instanceof LandfallError ? cause : failed(cause);
       for (const { reject } of batch) reject(failure);
     }
+  }
+
+  /** Lines that come while others are on their way to the disk go together behind them. */
+  #sync(): Promise<void> {
+    this.#syncing ??= this.#syncAll().finally(() => {
+      this.#syncing = undefined;
+    });
+    return this.#syncing;
+  }
+
+  async #syncAll(): Promise<void> {
+    clearTimeout(this.#syncTimer);
+    this.#syncTimer = undefined;
+    do {
+      const lines = this.#unsynced;
+      this.#unsynced = [];
+      try {
+        await (this.#options.sync ?? dataSync)(this.#file);
+      } catch (cause) {
+        // A second try may claim to have written what the first one has dropped.
+        this.#options.logger.error({ err: cause }, 'the audit log is not on the disk: nothing more is taken');
+        this.#lost = failed(cause);
+        for (const { waiting } of [...lines, ...this.#unsynced.splice(0)]) waiting?.reject(this.#lost);
+        return;
+      }
+      for (const { record, seq, waiting } of lines) {
+        waiting?.resolve(seq);
+        this.onWritten(record, seq);
+      }
+    } while (this.#unsynced.some(({ waiting }) => waiting !== undefined));
+    if (this.#unsynced.length > 0) this.#syncTimer ??= setTimeout(() => void this.#sync(), SYNC_MS).unref();
   }
 
   /** Cuts off what a write that failed has left. */
@@ -162,7 +243,8 @@ export class AuditLog {
     this.#torn = false;
   }
 
-  #rotate(): void {
+  async #rotate(): Promise<void> {
+    await this.synced();
     const next = openSegment(this.#options.folder, segmentName(this.#head.seq + 1));
     closeSync(this.#file);
     this.#file = next;

@@ -38,9 +38,10 @@ export class Audit implements AsyncDisposable {
   static async open(folder: string, database: Database, config: AuditConfig, logger: Logger): Promise<Audit> {
     const shard = shardsOf(folder)[0] ?? `g${randomBytes(6).toString('hex')}`;
     const signer = CheckpointSigner.open(config.keyFile);
-    const { checkpointFile } = config;
+    const { checkpointFile, durability } = config;
     const place = { folder: join(folder, shard), shard, checkpointFile, segmentBytes: SEGMENT_BYTES };
-    const audit = new Audit(await AuditLog.open({ ...place, signer, logger }), database, config, logger);
+    const log = await AuditLog.open({ ...place, signer, logger, durability });
+    const audit = new Audit(log, database, config, logger);
     await audit.index.start();
     audit.#changes.start();
     if (audit.#keepMs > 0) {

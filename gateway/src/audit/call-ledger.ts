@@ -1,9 +1,11 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
 import type { Identity } from '@landfall/common/identity/identity.ts';
+import { ruleOf } from '@landfall/common/identity/rule.ts';
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import type { EdgeCall, Flow, Ledger, LedgerEntry, Outcome } from '../edge/governance.ts';
 import { routeName } from '../edge/route-name.ts';
-import type { AuditLog } from './audit-log.ts';
+import type { AuditLog, Durability } from './audit-log.ts';
 import { type AuditRecord, recordId } from './chain.ts';
 import type { ConfigChanges } from './config-changes.ts';
 import { resourceOf } from './resource.ts';
@@ -72,13 +74,18 @@ class CallEntry implements LedgerEntry {
   }
 
   async begun(): Promise<void> {
-    await this.#log.append(this.#line('BEGUN', this.#asked?.copy(), undefined));
+    await this.#log.append(this.#line('BEGUN', this.#asked?.copy(), undefined), this.#durability);
   }
 
   async end(outcome: Outcome): Promise<void> {
     // A change that this call has made is recorded before its answer leaves.
     if (this.#flow.call.method.parent.file.proto.package === OWN_PACKAGE) await this.#changes.recorded();
-    await this.#log.append(this.#line(outcome, this.#asked, this.#replied));
+    await this.#log.append(this.#line(outcome, this.#asked, this.#replied), this.#durability);
+  }
+
+  /** What may change something waits for the disk, whatever the log does by itself. */
+  get #durability(): Durability | undefined {
+    return ruleOf(this.#flow.call.method).needed >= Role.EDITOR ? 'disk' : undefined;
   }
 
   #line(outcome: Outcome | 'BEGUN', asked: Hash | undefined, replied: Hash | undefined): AuditRecord {

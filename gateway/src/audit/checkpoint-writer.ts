@@ -13,14 +13,17 @@ export const MOST_MS = 1000;
 export class CheckpointWriter {
   readonly #options: AuditLogOptions;
   readonly #head: () => Head;
+  readonly #synced: () => Promise<void>;
   readonly #files: string[];
   #last = 0;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(options: AuditLogOptions, head: () => Head) {
+  /** @param synced resolves when every line up to the head is on the disk */
+  constructor(options: AuditLogOptions, head: () => Head, synced: () => Promise<void>) {
     this.#options = options;
     this.#head = head;
+    this.#synced = synced;
     this.#files = [join(options.folder, CHECKPOINTS), options.checkpointFile].filter((file) => file !== '');
   }
 
@@ -48,6 +51,8 @@ export class CheckpointWriter {
   async #append(line: string): Promise<void> {
     for (const file of this.#files) {
       try {
+        // A line that was vouched for and is then lost with the power would look as if it had been taken out.
+        await this.#synced();
         await appendFile(file, line, { mode: 0o600, flush: true });
       } catch (cause) {
         // Lines are chained without it; the next checkpoint vouches for these too.

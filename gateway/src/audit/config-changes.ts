@@ -67,7 +67,7 @@ export class ConfigChanges {
       em.find(AuditEntrySchema, { shard, seq: null }, { orderBy: { id: 'asc' }, limit: BATCH }),
     );
     for (const { id, seq: _, shard: __, ...row } of rows) {
-      const seq = await this.#log.append({ id, ...row });
+      const seq = await this.#log.append({ id, ...row }, 'disk');
       await this.#database.read((em) => em.nativeUpdate(AuditEntrySchema, { id }, { seq }));
     }
     return rows.length;

@@ -30,8 +30,11 @@ export class GatewayProcesses implements AsyncDisposable {
     this.#running = running;
   }
 
-  /** @param inspect arguments of Node for the gateway's process, for a profile */
-  static async start(inspect: string[] = []): Promise<GatewayProcesses> {
+  /**
+   * @param inspect arguments of Node for the gateway's process, for a profile
+   * @param settings of the gateway's environment
+   */
+  static async start(inspect: string[] = [], settings: NodeJS.ProcessEnv = {}): Promise<GatewayProcesses> {
     await using starting = new AsyncDisposableStack();
     const folder = mkdtempSync(join(tmpdir(), 'landfall-bench-'));
     starting.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -65,7 +68,7 @@ export class GatewayProcesses implements AsyncDisposable {
           LANDFALL_REQUESTS_PER_MINUTE: '100000000',
         },
         ...{ LANDFALL_REGISTRY_URL: address, LANDFALL_TRAINER_URL: address, LANDFALL_BALANCER_URL: address },
-        LANDFALL_PROMPT_URL: address,
+        ...{ LANDFALL_PROMPT_URL: address, ...settings },
       },
       inspect,
     );

@@ -7,7 +7,7 @@ import { createClient, type Interceptor } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { createLogger } from '@landfall/common/log/logger.ts';
 import { RpcChannel } from '@landfall/common/rpc/client.ts';
-import { AuditLog } from '@landfall/gateway/audit/audit-log.ts';
+import { AuditLog, DURABILITIES, type Durability } from '@landfall/gateway/audit/audit-log.ts';
 import { type AuditRecord, sha256 } from '@landfall/gateway/audit/chain.ts';
 import { CheckpointSigner } from '@landfall/gateway/audit/checkpoint.ts';
 import { DEFAULT_TYPES } from '@landfall/masking/mask.ts';
@@ -31,6 +31,11 @@ const QUESTION = '高血压患者日常饮食需要注意什么? Please answer b
 const STREAMS = 8;
 const TOKENS = 200;
 const TOKEN_EVERY_MS = 5;
+/**
+ * Calls before anything is measured: V8 interprets what it has rarely run, and a gateway that has just started takes
+ * four times the processor time a call of one that has answered some thousands.
+ */
+const WARM_UP = { inFlight: 16, ms: 10_000 };
 const PARTS = ['chat', 'connect', 'stream', 'slow', 'audit'];
 
 /**
@@ -49,6 +54,7 @@ export async function run(report: Report, args: string[]): Promise<void> {
       seconds: { type: 'string', default: '60' },
       part: { type: 'string' },
       profile: { type: 'string' },
+      durability: { type: 'string', default: 'system' },
     },
   });
   const [rounds, ms] = [Number(values.rounds), Number(values.ms)];
@@ -57,7 +63,9 @@ export async function run(report: Report, args: string[]): Promise<void> {
     throw new UsageError(`--part is one of: ${PARTS.join(', ')}`);
   const wanted = (name: string) => part === undefined || part === name;
   const profile = values.profile ? ['--cpu-prof', `--cpu-prof-dir=${values.profile}`] : [];
-  await using mesh = await GatewayProcesses.start(profile);
+  await using mesh = await GatewayProcesses.start(profile, {
+    LANDFALL_AUDIT_DURABILITY: values.durability,
+  });
   const identity = { subject: 'service:bench', tenant: 'default', role: Role.ADMIN };
   await setContentPolicy(mesh);
   const channel = new RpcChannel(mesh.upstream, { signer: mesh.signer, identity });
@@ -70,7 +78,7 @@ export async function run(report: Report, args: string[]): Promise<void> {
   } finally {
     channel.close();
   }
-  if (wanted('audit')) await auditLog(report, ms);
+  if (wanted('audit')) for (const durability of DURABILITIES) await auditLog(report, durability, ms);
 }
 
 /** Personal data is masked both ways, words are looked for by shape and sound, and attempts at injection. */
@@ -108,9 +116,9 @@ async function withAgent(part: (agent: Agent) => Promise<void>): Promise<void> {
 /** Alternates calls round by round, one in flight and then 16, so that a drift of the machine's speed meets all. */
 async function compare(report: Report, ways: Record<string, Way>, rounds: number, ms: number) {
   const p50: Record<string, number> = {};
+  for (const { call } of Object.values(ways)) await load(call, WARM_UP.inFlight, WARM_UP.ms);
   for (const inFlight of [1, 16]) {
     const samples: Record<string, Sample[]> = {};
-    for (const { call } of Object.values(ways)) await load(call, inFlight, 1000);
     for (let round = 0; round < rounds; round++) {
       for (const [name, { call, pid }] of Object.entries(ways)) {
         samples[name] ??= [];
@@ -277,8 +285,8 @@ function post({ url, apiKey }: GatewayProcesses, agent: Agent, body: object): Pr
   });
 }
 
-/** Lines that 64 callers get acknowledged, each on the disk before the next of its caller. */
-async function auditLog(report: Report, ms: number): Promise<void> {
+/** Lines that 64 callers get acknowledged, each written before the next of its caller, or on the disk. */
+async function auditLog(report: Report, durability: Durability, ms: number): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'landfall-bench-'));
   try {
     const log = await AuditLog.open({
@@ -288,7 +296,7 @@ async function auditLog(report: Report, ms: number): Promise<void> {
         checkpointFile: join(folder, 'elsewhere.jsonl'),
       },
       ...{ signer: CheckpointSigner.open(join(folder, 'key.pem')), logger: createLogger('bench', 'error') },
-      segmentBytes: 64 * 1024 * 1024,
+      ...{ segmentBytes: 64 * 1024 * 1024, durability },
     });
     const digest = sha256('text');
     const record: AuditRecord = {
@@ -298,8 +306,9 @@ async function auditLog(report: Report, ms: number): Promise<void> {
       ...{ policy: '', request: digest, response: digest },
     };
     const { perSecond, p50 } = await load(() => log.append(record), 64, ms);
-    report.figure('audit.rate', perSecond, 'entries/s');
-    report.figure('audit.p50', p50, 'ms');
+    const name = durability === 'disk' ? 'audit-on-disk' : 'audit';
+    report.figure(`${name}.rate`, perSecond, 'entries/s');
+    report.figure(`${name}.p50`, p50, 'ms');
     await log.close();
   } finally {
     rmSync(folder, { recursive: true, force: true });
