@@ -1,19 +1,19 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir, totalmem } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readClipAdapter } from '@landfall/graph/checkpoint/clip-adapter.ts';
 import { openClip } from '@landfall/graph/checkpoint/vision.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeSurfaces, writeTinyClip } from '../../../test/tiny-clip.ts';
+import { bytes, run, stepsOf, taskIn } from '../../../test/training-run.ts';
 import { outputFiles, writeOutput } from '../train/output.ts';
-import { runTraining } from '../train/run.ts';
-import type { AlignmentSpec, TrainingEvent, TrainingTask } from '../train/task.ts';
+import type { AlignmentSpec, TrainingTask } from '../train/task.ts';
 import { measureRetrieval } from './measure.ts';
 
 let root: string;
 beforeAll(async () => {
   root = mkdtempSync(path.join(tmpdir(), 'landfall-align-'));
-  writeTinyClip(path.join(root, 'clip'));
+  writeTinyClip(path.join(root, 'model'));
   await writeSurfaces(path.join(root, 'data'), { metal: 16, casting: 16, fabric: 16, circuit: 4 }, 1);
   await writeSurfaces(path.join(root, 'held-out'), { metal: 6, casting: 6, fabric: 6, circuit: 6 }, 2);
 });
@@ -39,57 +39,17 @@ const LORA: AlignmentSpec = {
   },
 };
 
-let runs = 0;
-const task = (changes: Partial<TrainingTask> = {}): TrainingTask => ({
-  modelFolder: path.join(root, 'clip'),
-  datasetFolder: path.join(root, 'data'),
-  checkpointFolder: path.join(root, `checkpoints-${++runs}`),
-  weightCacheFolder: path.join(root, 'weights'),
-  identity: 'tiny',
-  threads: 1,
-  spec: ALL,
-  learningRate: 2e-3,
-  schedule: 'cosine',
-  epochs: 2,
-  batchSize: 13,
-  gradientAccumulationSteps: 1,
-  warmupSteps: 2,
-  weightDecay: 0.1,
-  maxGradNorm: 1,
-  maxLength: 32,
-  seed: 5n,
-  templates: [],
-  checkpointSteps: 3,
-  forwardPrecision: 'float32',
-  executionProvider: 'cpu',
-  memoryBytes: totalmem(),
-  ...changes,
-});
-
-const isStep = (event: TrainingEvent): event is TrainingEvent & { type: 'step' } => event.type === 'step';
-
-async function run(settings: TrainingTask, stopAfter = Number.POSITIVE_INFINITY) {
-  const events: TrainingEvent[] = [];
-  const result = await runTraining(
-    settings,
-    (event) => events.push(event),
-    () => events.filter(isStep).length >= stopAfter,
-  );
-  return { events, result };
-}
-
-const bytes = (tensors: ReadonlyMap<string, { data: Float32Array }>) =>
-  Buffer.concat(
-    [...tensors.keys()].sort().map((name) => {
-      const { data } = tensors.get(name)!;
-      return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-    }),
-  );
+const task = (changes: Partial<TrainingTask> = {}) =>
+  taskIn(root, {
+    ...{ spec: ALL, learningRate: 2e-3, schedule: 'cosine', epochs: 2, batchSize: 13 },
+    ...{ warmupSteps: 2, weightDecay: 0.1, maxLength: 32, seed: 5n },
+    ...changes,
+  });
 
 const measure = (modelFolder: string) =>
   measureRetrieval({
     modelFolder,
-    readerFolder: path.join(root, 'clip'),
+    readerFolder: path.join(root, 'model'),
     datasetFolder: path.join(root, 'held-out'),
     weightCacheFolder: path.join(root, 'weights'),
     classTemplates: ['a surface of {label}'],
@@ -104,8 +64,8 @@ describe('a run over pairs', () => {
     const settings = task({ validation, learningRate: 0.5, weightDecay: 0, epochs: 1 });
     const { events, result } = await run(settings);
     // 52 pairs: what does not fill a batch waits for another epoch.
-    expect(events.filter(isStep)).toHaveLength(4);
-    expect(events.findLast(isStep)!.rowsPerSecond).toBeGreaterThan(0);
+    expect(stepsOf(events)).toHaveLength(4);
+    expect(stepsOf(events).at(-1)!.rowsPerSecond).toBeGreaterThan(0);
     expect(events.filter(({ type }) => type === 'look')).toHaveLength(2);
     const scale = result.parameters.get('logit_scale')!.data[0]!;
     expect(scale).toBeLessThanOrEqual(Math.fround(Math.log(100)));

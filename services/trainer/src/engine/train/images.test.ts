@@ -1,5 +1,5 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir, totalmem } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
 import { readSafetensorsHeader } from '@landfall/graph/checkpoint/safetensors.ts';
@@ -7,71 +7,28 @@ import { openLlava } from '@landfall/graph/checkpoint/vision.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeStripes } from '../../../test/stripes.ts';
 import { writeTinyLlava, writeTinyModel } from '../../../test/tiny-model.ts';
+import { bytes, LORA, run, taskIn } from '../../../test/training-run.ts';
 import { LAST_FILE, OUTPUT_FILES, outputKind } from './output.ts';
 import { prepareData } from './prepare.ts';
-import { runTraining } from './run.ts';
-import type { TrainingEvent, TrainingTask } from './task.ts';
+import type { TrainingTask } from './task.ts';
 import { runInThread } from './thread.ts';
 
 let root: string;
 beforeAll(async () => {
   root = mkdtempSync(path.join(tmpdir(), 'landfall-train-images-'));
-  writeTinyLlava(path.join(root, 'llava'));
+  writeTinyLlava(path.join(root, 'model'));
   writeTinyModel(path.join(root, 'text'));
   await writeStripes(path.join(root, 'data'), 24, 1n);
   await writeStripes(path.join(root, 'held-out'), 12, 2n);
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-const LORA = { r: 4, loraAlpha: 8, targetModules: ['all-linear'], useRslora: false };
-
-let runs = 0;
-const task = (changes: Partial<TrainingTask> = {}): TrainingTask => ({
-  modelFolder: path.join(root, 'llava'),
-  datasetFolder: path.join(root, 'data'),
-  checkpointFolder: path.join(root, `checkpoints-${++runs}`),
-  weightCacheFolder: path.join(root, 'weights'),
-  identity: 'tiny',
-  threads: 1,
-  spec: { method: 'lora', lora: LORA },
-  sight: { projector: false, towerLayers: 0 },
-  learningRate: 1e-2,
-  schedule: 'linear',
-  epochs: 4,
-  batchSize: 6,
-  gradientAccumulationSteps: 1,
-  warmupSteps: 0,
-  weightDecay: 0.01,
-  maxGradNorm: 1,
-  maxLength: 128,
-  seed: 7n,
-  templates: ['chat'],
-  checkpointSteps: 3,
-  forwardPrecision: 'float32',
-  executionProvider: 'cpu',
-  memoryBytes: totalmem(),
-  ...changes,
-});
-
-const isStep = (event: TrainingEvent): event is TrainingEvent & { type: 'step' } => event.type === 'step';
-
-async function run(settings: TrainingTask, stopAfter = Number.POSITIVE_INFINITY) {
-  const events: TrainingEvent[] = [];
-  const result = await runTraining(
-    settings,
-    (event) => events.push(event),
-    () => events.filter(isStep).length >= stopAfter,
-  );
-  return { events, result };
-}
-
-const bytes = (tensors: ReadonlyMap<string, { data: Float32Array }>) =>
-  Buffer.concat(
-    [...tensors.keys()].sort().map((name) => {
-      const { data } = tensors.get(name)!;
-      return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-    }),
-  );
+const task = (changes: Partial<TrainingTask> = {}) =>
+  taskIn(root, {
+    ...{ spec: { method: 'lora', lora: LORA }, sight: { projector: false, towerLayers: 0 } },
+    ...{ learningRate: 1e-2, epochs: 4, batchSize: 6, maxLength: 128, templates: ['chat'] },
+    ...changes,
+  });
 
 describe('runs over rows with images', () => {
   it('puts an image where its row says, a token for each patch, loss on the answer alone', async () => {

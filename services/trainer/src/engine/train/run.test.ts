@@ -7,7 +7,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir, totalmem } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { float16Checkpoint, openCheckpoint } from '@landfall/graph/checkpoint/checkpoint.ts';
 import { readLoraAdapter } from '@landfall/graph/checkpoint/peft.ts';
@@ -18,10 +18,10 @@ import { AdamW, globalNorm } from '@landfall/graph/training/optimizer.ts';
 import { TrainingGraph } from '@landfall/graph/training/trainer.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../../test/tiny-model.ts';
+import { bytes, LORA, run, stepsOf, taskIn } from '../../../test/training-run.ts';
 import { initialParameters } from './initial.ts';
 import { OUTPUT_FILES, outputKind } from './output.ts';
 import { replayedRow, replayRows } from './replay.ts';
-import { runTraining } from './run.ts';
 import { optimiserStep } from './step.ts';
 import type { TrainingEvent, TrainingTask, ValidationTask } from './task.ts';
 import { runInThread } from './thread.ts';
@@ -41,37 +41,18 @@ function dataset(name: string, rows: object[]): string {
   return path.join(root, name);
 }
 
-const LORA = { r: 4, loraAlpha: 8, targetModules: ['all-linear'], useRslora: false };
+const task = (changes: Partial<TrainingTask> = {}) =>
+  taskIn(root, {
+    ...{ spec: { method: 'lora', lora: LORA }, learningRate: 5e-3, epochs: 3, batchSize: 4 },
+    ...{
+      gradientAccumulationSteps: 2,
+      warmupSteps: 2,
+      templates: ['chat', '问:{question}'],
+      checkpointSteps: 2,
+    },
+    ...changes,
+  });
 
-let runs = 0;
-const task = (changes: Partial<TrainingTask> = {}): TrainingTask => ({
-  modelFolder: path.join(root, 'model'),
-  datasetFolder: path.join(root, 'data'),
-  checkpointFolder: path.join(root, `checkpoints-${++runs}`),
-  weightCacheFolder: path.join(root, 'weights'),
-  identity: 'tiny',
-  threads: 1,
-  spec: { method: 'lora', lora: LORA },
-  learningRate: 5e-3,
-  schedule: 'linear',
-  epochs: 3,
-  batchSize: 4,
-  gradientAccumulationSteps: 2,
-  warmupSteps: 2,
-  weightDecay: 0.01,
-  maxGradNorm: 1,
-  maxLength: 64,
-  seed: 7n,
-  templates: ['chat', '问:{question}'],
-  checkpointSteps: 2,
-  forwardPrecision: 'float32',
-  executionProvider: 'cpu',
-  memoryBytes: totalmem(),
-  ...changes,
-});
-
-type Step = TrainingEvent & { type: 'step' };
-const stepsOf = (events: TrainingEvent[]) => events.filter((event): event is Step => event.type === 'step');
 const numbers = (events: TrainingEvent[]) =>
   stepsOf(events).map(({ step, epoch, loss, learningRate, gradNorm }) => [
     step,
@@ -80,21 +61,6 @@ const numbers = (events: TrainingEvent[]) =>
     learningRate,
     gradNorm,
   ]);
-const bytes = (tensors: ReadonlyMap<string, { data: Float32Array }>) => {
-  const sorted = [...tensors.keys()].sort().map((name) => tensors.get(name)!.data);
-  return Buffer.concat(sorted.map((data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)));
-};
-
-/** Runs until `stopAfter` steps of this attempt. */
-async function run(settings: TrainingTask, stopAfter = Number.POSITIVE_INFINITY) {
-  const events: TrainingEvent[] = [];
-  const result = await runTraining(
-    settings,
-    (event) => events.push(event),
-    () => stepsOf(events).length >= stopAfter,
-  );
-  return { events, result };
-}
 
 describe('runTraining', () => {
   it('lowers the loss and tells step, epoch, rate and remaining time', async () => {
