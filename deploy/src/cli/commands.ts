@@ -8,6 +8,7 @@ import { contentDryRunCommands } from './commands/content-dry-run.ts';
 import { contentReviewCommands } from './commands/content-reviews.ts';
 import { datasetCommands } from './commands/datasets.ts';
 import { deploymentCommands } from './commands/deployments.ts';
+import { evaluationCommands } from './commands/evaluations.ts';
 import { experimentCommands } from './commands/experiments.ts';
 import { groupCommands } from './commands/groups.ts';
 import { inspectionCommands } from './commands/inspections.ts';
@@ -41,6 +42,7 @@ export const commands: Readonly<Record<string, Command>> = {
   ...modelLifeCommands,
   ...datasetCommands,
   ...trainingCommands,
+  ...evaluationCommands,
   ...planCommands,
   ...deploymentCommands,
   ...chatCommands,

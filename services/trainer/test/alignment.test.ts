@@ -1,14 +1,8 @@
 import { status } from '@grpc/grpc-js';
-import { LandfallError } from '@landfall/common/errors/errors.ts';
 import { Kind, VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
-import {
-  Augmentation,
-  ClassSampling,
-  type Job,
-  JobState,
-  Method,
-} from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import { Augmentation, ClassSampling, JobState, Method } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { failure, filesOf, follow, followKilled } from './calls.ts';
 import { smallRows, startMesh, type TestMesh } from './mesh.ts';
 import type { ServiceProcess } from './processes.ts';
 import { captionOf, surfaceFiles } from './tiny-clip.ts';
@@ -44,29 +38,6 @@ const spec = (outputModel: string, changes: object = {}) => ({
   outputModel,
   ...changes,
 });
-
-async function failure(call: Promise<unknown>): Promise<LandfallError> {
-  const error = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof LandfallError)) throw error ?? new Error('the call did not fail');
-  return error;
-}
-
-async function follow(id: string, seen: (job: Job) => unknown = () => {}): Promise<Job> {
-  let last: Job | undefined;
-  for await (const { job } of mesh!.trainer.watchJob({ id })) {
-    last = job!;
-    await seen(last);
-  }
-  return last!;
-}
-
-const filesOf = async (name: string) => {
-  const { version } = await mesh!.registry.getVersion({ name });
-  return version!.manifest!.files;
-};
 
 describe('the trainer, over images and captions', () => {
   it('advises methods, and balance where a class is scarce', { timeout: 300_000 }, async (t) => {
@@ -198,7 +169,7 @@ describe('the trainer, over images and captions', () => {
     const asked = spec('aligned', { evaluation: { ...evaluation(), gates } });
     const { job } = await mesh.trainer.createJob({ spec: asked }, PATIENT);
     expect(job!.spec!.config).toMatchObject({ classSampling: ClassSampling.BALANCED });
-    const done = await follow(job!.id);
+    const done = await follow(mesh, job!.id);
     expect(done.failure).toBe('');
     expect(done).toMatchObject({ state: JobState.SUCCEEDED, outputVersion: 'models:/aligned/1.0.0' });
     expect(done.progress).toMatchObject({ percent: 100, step: 250, totalSteps: 250 });
@@ -226,20 +197,90 @@ describe('the trainer, over images and captions', () => {
     ]);
   });
 
+  it('measures any version as its job did, and compares it with its base image by image', {
+    timeout: 600_000,
+  }, async (t) => {
+    if (!mesh) return t.skip();
+    const { trainer, registry } = mesh;
+    const { version } = await registry.getVersion({ name: 'aligned' });
+    const request = {
+      evaluation: { dataset: held, classTemplates: ['a surface of {label}'] },
+      requestId: 'measured',
+      model: version!.ref,
+    };
+    const { result } = await trainer.evaluate(request, PATIENT);
+    expect(result).toMatchObject({ model: version!.ref, dataset: held, rows: 32, rowResults: [] });
+    const { retrieval } = result!;
+    expect(retrieval!.imageToTextRecallAt1).toBe(version!.metrics.image_to_text_recall_at_1);
+    expect(retrieval!.zeroShotAccuracy).toBe(version!.metrics.zero_shot_accuracy);
+    // Four captions: every image finds its own among five.
+    expect(retrieval).toMatchObject({ imageToTextRecallAt5: 1, imageToTextRecallAt10: 1 });
+    expect((await trainer.evaluate(request, PATIENT)).result).toEqual(result);
+
+    const both = { first: base, second: version!.ref, evaluation: request.evaluation, seed: 3n };
+    const compared = await trainer.compareVersions(both, PATIENT);
+    expect(compared.second!.retrieval).toEqual(retrieval);
+    const metrics = new Map(compared.comparisons.map((one) => [one.metric, one]));
+    expect([...metrics.keys()]).toEqual([
+      ...[1, 5, 10].map((k) => `image_to_text_recall_at_${k}`),
+      ...[1, 5, 10].map((k) => `text_to_image_recall_at_${k}`),
+      'zero_shot_accuracy',
+    ]);
+    const found = metrics.get('image_to_text_recall_at_1')!;
+    expect(found).toMatchObject({
+      first: version!.metrics.base_image_to_text_recall_at_1,
+      second: version!.metrics.image_to_text_recall_at_1,
+    });
+    expect(found.difference).toBeCloseTo(found.second - found.first, 12);
+    expect(found.low).toBeGreaterThan(0);
+    expect(found.high).toBeGreaterThanOrEqual(found.difference);
+    expect(found.pValue).toBeLessThan(0.05);
+    // What both do perfectly differs by nothing.
+    expect(metrics.get('image_to_text_recall_at_5')).toMatchObject({ difference: 0, low: 0, high: 0 });
+    const same = { ...both, second: base, resamples: 50 };
+    for (const one of (await trainer.compareVersions(same, PATIENT)).comparisons)
+      expect(one).toMatchObject({ difference: 0, low: 0, high: 0, pValue: 1 });
+  });
+
+  it('says why a version or a data set cannot be measured so', { timeout: 300_000 }, async (t) => {
+    if (!mesh) return t.skip();
+    const { trainer } = mesh;
+    const evaluate = (evaluation: object, model = base) =>
+      failure(trainer.evaluate({ model, evaluation }, PATIENT));
+    const fields: [object, string][] = [
+      [{}, 'evaluation.dataset'],
+      [{ dataset: held, judgeModel: base }, 'evaluation.judge_model'],
+      [{ dataset: held, safety: true }, 'evaluation.safety'],
+      [{ dataset: held, maxTokens: 5 }, 'evaluation.max_tokens'],
+      [{ dataset: held, classTemplates: ['a {label}', 'a class'] }, 'evaluation.class_templates[1]'],
+    ];
+    for (const [evaluation, field] of fields) {
+      const error = await evaluate(evaluation);
+      expect(error).toMatchObject({ code: status.INVALID_ARGUMENT, fieldViolations: [{ field }] });
+    }
+    const texts = await evaluate({ dataset: await mesh.dataset('only-texts', smallRows(4)) });
+    expect(texts).toMatchObject({ code: status.FAILED_PRECONDITION });
+    expect(texts.message).toMatch(/row 1 is no image with its caption/);
+    const files = await surfaceFiles({ metal: 3, fabric: 3 }, 8);
+    files.set('images/1.png', files.get('images/1.png')!.subarray(0, 90));
+    const torn = await evaluate({ dataset: await mesh.datasetOf('torn', files) });
+    expect(torn).toMatchObject({ code: status.FAILED_PRECONDITION, reason: 'BAD_ROWS' });
+    expect(torn.fieldViolations.map(({ field }) => field)).toEqual(['rows[2]']);
+    const first = await mesh.base('answering');
+    const unlike = trainer.compareVersions({ first, second: base, evaluation: { dataset: held } }, PATIENT);
+    const error = await failure(unlike);
+    expect(error).toMatchObject({ code: status.INVALID_ARGUMENT, fieldViolations: [{ field: 'second' }] });
+    expect(error.message).toContain(`${base} is a CLIP, and ${first} answers`);
+  });
+
   it('goes on after a kill -9 of its worker to the same bits', { timeout: 600_000 }, async (t) => {
     if (!mesh) return t.skip();
     const config = { ...CONFIG, checkpointSteps: 20 };
     const { job } = await mesh.trainer.createJob({ spec: spec('aligned-again', { config }) }, PATIENT);
-    let killed = false;
-    const resumed = await follow(job!.id, async ({ progress }) => {
-      if (killed || progress!.step < 50) return;
-      killed = true;
-      await worker!.kill();
-      worker = await mesh!.startWorker();
-    });
-    expect(killed).toBe(true);
-    expect(resumed).toMatchObject({ state: JobState.SUCCEEDED, attempts: 2 });
-    expect(await filesOf('aligned-again')).toEqual(await filesOf('aligned'));
+    const resumed = await followKilled(mesh, job!.id, { worker: worker!, step: 50 });
+    worker = resumed.worker;
+    expect(resumed.job).toMatchObject({ state: JobState.SUCCEEDED, attempts: 2 });
+    expect(await filesOf(mesh, 'aligned-again')).toEqual(await filesOf(mesh, 'aligned'));
   });
 
   it('registers adapters merged, in peft’s layout beside the model; a later job leaves them out', {
@@ -251,14 +292,14 @@ describe('the trainer, over images and captions', () => {
       { spec: spec('adapted', { method: Method.LORA, config }) },
       PATIENT,
     );
-    expect((await follow(adapted.job!.id)).failure).toBe('');
-    const paths = (await filesOf('adapted')).map(({ path }) => path);
+    expect((await follow(mesh, adapted.job!.id)).failure).toBe('');
+    const paths = (await filesOf(mesh, 'adapted')).map(({ path }) => path);
     expect(paths).toContain('adapter/adapter_config.json');
     expect(paths).toContain('adapter/adapter_model.safetensors');
     const fromVersion = 'models:/adapted/1.0.0';
     const next = spec('adapted-further', { method: Method.FROZEN, config: { epochs: 1 }, fromVersion });
     const further = await mesh.trainer.createJob({ spec: next }, PATIENT);
-    expect((await follow(further.job!.id)).failure).toBe('');
+    expect((await follow(mesh, further.job!.id)).failure).toBe('');
     const { version } = await mesh.registry.getVersion({ name: 'adapted-further' });
     expect(
       version!.manifest!.files.map(({ path }) => path).filter((path) => path.startsWith('adapter/')),
@@ -271,7 +312,7 @@ describe('the trainer, over images and captions', () => {
     const config = { ...CONFIG, epochs: 1000 };
     const { job } = await mesh.trainer.createJob({ spec: spec('never', { config }) }, PATIENT);
     let asked = false;
-    const ended = await follow(job!.id, async ({ progress }) => {
+    const ended = await follow(mesh, job!.id, async ({ progress }) => {
       if (asked || progress!.step < 2) return;
       asked = true;
       await mesh!.trainer.cancelJob({ id: job!.id });

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
-import { LandfallError } from '@landfall/common/errors/errors.ts';
 import { Kind, VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
-import { type Job, JobState, Method } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import { JobState, Method } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { failure, filesOf, follow, followKilled } from './calls.ts';
 import { smallRows, startMesh, type TestMesh } from './mesh.ts';
 import type { ServiceProcess } from './processes.ts';
 import { ANSWERS, QUESTION, stripesFiles } from './stripes.ts';
@@ -40,29 +40,6 @@ const spec = (outputModel: string, changes: object = {}) => ({
   outputModel,
   ...changes,
 });
-
-async function failure(call: Promise<unknown>): Promise<LandfallError> {
-  const error = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof LandfallError)) throw error ?? new Error('the call did not fail');
-  return error;
-}
-
-async function follow(id: string, seen: (job: Job) => unknown = () => {}): Promise<Job> {
-  let last: Job | undefined;
-  for await (const { job } of mesh!.trainer.watchJob({ id })) {
-    last = job!;
-    await seen(last);
-  }
-  return last!;
-}
-
-const filesOf = async (name: string) => {
-  const { version } = await mesh!.registry.getVersion({ name });
-  return version!.manifest!.files;
-};
 
 describe('the trainer, over rows with images', () => {
   it('advises methods that a model that reads images can be tuned by', async (t) => {
@@ -131,7 +108,7 @@ describe('the trainer, over rows with images', () => {
     const evaluation = { dataset: validation, includeBase: true, maxTokens: 8 };
     worker = await mesh.startWorker();
     const { job } = await trainer.createJob({ spec: spec('striped', { evaluation }) });
-    const done = await follow(job!.id);
+    const done = await follow(mesh, job!.id);
     expect(done.failure).toBe('');
     expect(done).toMatchObject({ state: JobState.SUCCEEDED, outputVersion: 'models:/striped/1.0.0' });
     const whole = (await trainer.getJob({ id: job!.id })).job!;
@@ -149,23 +126,16 @@ describe('the trainer, over rows with images', () => {
     const { trainer } = mesh;
     const evaluation = { dataset: validation, includeBase: true, maxTokens: 8 };
     const again = await trainer.createJob({ spec: spec('striped-again', { evaluation }) });
-    let killed = false;
-    const resumed = await follow(again.job!.id, async ({ progress }) => {
-      if (killed || progress!.step < 4) return;
-      killed = true;
-      await worker!.kill();
-      await mesh!.startWorker();
-    });
-    expect(killed).toBe(true);
-    expect(resumed).toMatchObject({ state: JobState.SUCCEEDED, attempts: 2 });
-    expect(await filesOf('striped-again')).toEqual(await filesOf('striped'));
+    const resumed = await followKilled(mesh, again.job!.id, { worker: worker!, step: 4 });
+    expect(resumed.job).toMatchObject({ state: JobState.SUCCEEDED, attempts: 2 });
+    expect(await filesOf(mesh, 'striped-again')).toEqual(await filesOf(mesh, 'striped'));
   });
 
   it('registers a model of its own where projector and tower train too', { timeout: 240_000 }, async (t) => {
     if (!mesh) return t.skip();
     const config = { ...CONFIG, epochs: 2, trainProjector: true, towerLayers: 1 };
     const { job } = await mesh.trainer.createJob({ spec: spec('sharp-eyed', { config }) });
-    const done = await follow(job!.id);
+    const done = await follow(mesh, job!.id);
     expect(done.failure).toBe('');
     const { version } = await mesh.registry.getVersion({ name: 'sharp-eyed' });
     expect(version).toMatchObject({ kind: Kind.BASE, state: VersionState.READY });

@@ -6,6 +6,7 @@ import { JobState, Method } from '@landfall/proto/landfall/trainer/v1/job_pb.js'
 import { PlanStage, PlanState, type TuningPlan } from '@landfall/proto/landfall/trainer/v1/plan_pb.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { moreTemplates } from '../src/plan/templates.ts';
+import { failure } from './calls.ts';
 import { editor, smallRows, startMesh, type TestMesh } from './mesh.ts';
 
 let mesh: TestMesh | undefined;
@@ -41,15 +42,6 @@ const spec = (outputModel: string, changes: object = {}) => ({
 /** What the rows of a set say, to the versions that match; the others know nothing. */
 const knowing = (versions: RegExp) => (model: string, question: string) =>
   versions.test(model) ? `回答 ${/\d+/.exec(question)![0]}。` : '不知道';
-
-async function failure(call: Promise<unknown>): Promise<LandfallError> {
-  const error = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof LandfallError)) throw error ?? new Error('the call did not fail');
-  return error;
-}
 
 /** Follows a plan to its end, over restarts of the service. */
 async function follow(id: string, seen: (plan: TuningPlan) => unknown = () => {}): Promise<TuningPlan> {

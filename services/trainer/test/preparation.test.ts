@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { status } from '@grpc/grpc-js';
-import { LandfallError } from '@landfall/common/errors/errors.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { Kind } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { failure } from './calls.ts';
 import { editor, startMesh, type TestMesh } from './mesh.ts';
 
 const DEMO = path.join(import.meta.dirname, '../../../deploy/demo/data');
@@ -15,15 +15,6 @@ beforeAll(async () => {
   mesh = await startMesh();
 });
 afterAll(() => mesh?.[Symbol.asyncDispose]());
-
-async function failure(call: Promise<unknown>): Promise<LandfallError> {
-  const error = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof LandfallError)) throw error ?? new Error('the call did not fail');
-  return error;
-}
 
 const nameAndVersion = (ref: string) => {
   const [name, version] = ref.replace('models:/', '').split('/');

@@ -1,12 +1,12 @@
 import { status } from '@grpc/grpc-js';
-import { LandfallError } from '@landfall/common/errors/errors.ts';
 import { Broker } from '@landfall/common/events/broker.ts';
 import type { Identity } from '@landfall/common/identity/identity.ts';
 import { createLogger } from '@landfall/common/log/logger.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
-import { type Job, JobState, Method, Stage } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import { JobState, Method, Stage } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { failure, follow } from './calls.ts';
 import { editor, smallRows, startMesh, type TestMesh } from './mesh.ts';
 import type { ServiceProcess } from './processes.ts';
 
@@ -36,25 +36,6 @@ const spec = (outputModel: string, changes: object = {}) => ({
   outputModel,
   ...changes,
 });
-
-async function failure(call: Promise<unknown>): Promise<LandfallError> {
-  const error = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof LandfallError)) throw error ?? new Error('the call did not fail');
-  return error;
-}
-
-/** Follows a job to its end; `seen` gets each message. */
-async function follow(id: string, seen: (job: Job) => unknown = () => {}): Promise<Job> {
-  let last: Job | undefined;
-  for await (const { job } of mesh!.trainer.watchJob({ id })) {
-    last = job!;
-    seen(last);
-  }
-  return last!;
-}
 
 describe('the trainer', () => {
   it('advises LoRA for few rows, with settings, a reason and an estimate', async (t) => {
@@ -160,7 +141,7 @@ describe('the trainer', () => {
     const stages = new Set<Stage>();
     const steps: number[] = [];
     let percent = 0;
-    const done = await follow(job!.id, (seen) => {
+    const done = await follow(mesh, job!.id, (seen) => {
       stages.add(seen.progress!.stage);
       steps.push(...seen.loss.map((point) => point.step));
       expect(seen.progress!.percent).toBeGreaterThanOrEqual(percent);
@@ -252,7 +233,7 @@ describe('the trainer', () => {
     const { job } = await trainer.createJob({ spec: spec('cancelled', { config }) });
     await using _worker = await mesh.startWorker();
     let asked = false;
-    const done = await follow(job!.id, ({ progress }) => {
+    const done = await follow(mesh, job!.id, ({ progress }) => {
       if (asked || progress!.step < 2) return;
       asked = true;
       void trainer.cancelJob({ id: job!.id });
@@ -262,7 +243,7 @@ describe('the trainer', () => {
 
     // The same worker goes on with the next job, whose rows leave nothing to learn within so few tokens.
     const masked = await trainer.createJob({ spec: spec('masked', { config: { ...CONFIG, maxLength: 8 } }) });
-    const failed = await follow(masked.job!.id);
+    const failed = await follow(mesh, masked.job!.id);
     expect(failed.state).toBe(JobState.FAILED);
     expect(failed.failure).toMatch(/no row has a label left to learn: .*23 no_label \(rows 1, 2, 3/);
     expect(failed.outputVersion).toBe('');
@@ -324,7 +305,7 @@ describe('the trainer', () => {
       return version!.manifest!.files.find((file) => file.path.endsWith('.safetensors'))!.digest;
     };
     const unbroken = await trainer.createJob({ spec: spec('unbroken', { config }) });
-    expect((await follow(unbroken.job!.id)).state).toBe(JobState.SUCCEEDED);
+    expect((await follow(mesh, unbroken.job!.id)).state).toBe(JobState.SUCCEEDED);
 
     const { job } = await trainer.createJob({ spec: spec('killed', { config }) });
     const id = job!.id;
@@ -346,7 +327,7 @@ describe('the trainer', () => {
       if (kill === KILLS / 2) await mesh.restartControl();
       worker = await mesh.startWorker();
     }
-    const done = await follow(id);
+    const done = await follow(mesh, id);
     expect(done.failure).toBe('');
     expect(done.state).toBe(JobState.SUCCEEDED);
     // A worker that is starved for its ack wait loses its job too: then there are more.

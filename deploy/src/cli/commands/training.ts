@@ -2,7 +2,6 @@ import { create } from '@bufbuild/protobuf';
 import {
   Augmentation,
   ClassSampling,
-  type EvaluationResult,
   JobSchema,
   type JobSpec,
   JobSpecSchema,
@@ -11,8 +10,6 @@ import {
   TrainingConfigSchema,
 } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import {
-  CompareVersionsResponseSchema,
-  EvaluateResponseSchema,
   ListJobsResponseSchema,
   RecommendMethodResponseSchema,
 } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
@@ -22,7 +19,6 @@ import {
   listOf,
   numberOf,
   type Options,
-  patient,
   reference,
   type Session,
   textOf,
@@ -133,23 +129,6 @@ export async function specOf(session: Session, outputModel: string): Promise<Job
   });
 }
 
-/** Scores of a model that answers, or of a CLIP, with their names. */
-function scoresOf({ retrieval, ...result }: EvaluationResult): [string, string][] {
-  if (retrieval) {
-    const { imageToTextRecallAt1, imageToTextRecallAt5, imageToTextRecallAt10 } = retrieval;
-    const { textToImageRecallAt1, textToImageRecallAt5, textToImageRecallAt10 } = retrieval;
-    const scores = {
-      ...{ imageToTextRecallAt1, imageToTextRecallAt5, imageToTextRecallAt10 },
-      ...{ textToImageRecallAt1, textToImageRecallAt5, textToImageRecallAt10 },
-      ...(retrieval.classes > 0 ? { zeroShotAccuracy: retrieval.zeroShotAccuracy } : {}),
-    };
-    return Object.entries(scores).map(([name, value]) => [name, value.toFixed(3)]);
-  }
-  return (['bleu', 'chrf', 'rougeL', 'exactMatch', 'perplexity', 'distinct1', 'distinct2'] as const).map(
-    (name) => [name, result[name].toFixed(3)],
-  );
-}
-
 export const trainingCommands: Record<string, Command> = {
   recommend: {
     usage: 'recommend --base REFERENCE --data REFERENCE',
@@ -252,52 +231,6 @@ export const trainingCommands: Record<string, Command> = {
     async run(session) {
       const { job } = await session.clients.trainer.cancelJob({ id: session.args[0]! });
       session.print(JobSchema, job!, () => member(JobState, job!.state));
-    },
-  },
-  evaluate: {
-    usage: 'evaluate REFERENCE --data REFERENCE',
-    summary: 'Measures a version on a data set through deployed replicas.',
-    arguments: ['REFERENCE'],
-    options: { data: { type: 'string' } },
-    meaning: { data: 'data set (required)' },
-    example: 'evaluate medical@production --data consultations-validation',
-    async run(session) {
-      const request = {
-        model: await reference(session, session.args[0]!),
-        evaluation: { dataset: await reference(session, textOf(session.values, 'data')) },
-      };
-      const reply = await session.clients.trainer.evaluate(request, patient(session));
-      const result = reply.result!;
-      session.print(EvaluateResponseSchema, reply, () => table(['METRIC', 'VALUE'], scoresOf(result)));
-    },
-  },
-  compare: {
-    usage: 'compare FIRST SECOND --data REFERENCE',
-    summary: 'Compares two versions on a data set, with a paired bootstrap interval for each metric.',
-    arguments: ['FIRST', 'SECOND'],
-    options: { data: { type: 'string' }, seed: { type: 'string' } },
-    meaning: { data: 'data set (required)', seed: 'of the resamples' },
-    example: 'compare medical/1.0.0 medical/1.1.0 --data consultations-validation',
-    async run(session) {
-      const [first, second] = await Promise.all(session.args.map((ref) => reference(session, ref)));
-      const request = {
-        first: first!,
-        second: second!,
-        evaluation: { dataset: await reference(session, textOf(session.values, 'data')) },
-        seed: BigInt(numberOf(session.values, 'seed') ?? 0),
-      };
-      const reply = await session.clients.trainer.compareVersions(request, patient(session));
-      session.print(CompareVersionsResponseSchema, reply, () =>
-        table(
-          ['METRIC', 'FIRST', 'SECOND', '95 % OF THE DIFFERENCE'],
-          reply.comparisons.map((one) => [
-            one.metric,
-            one.first.toFixed(3),
-            one.second.toFixed(3),
-            `${one.low.toFixed(3)} to ${one.high.toFixed(3)}`,
-          ]),
-        ),
-      );
     },
   },
 };

@@ -2,12 +2,13 @@ import path from 'node:path';
 import { failedPrecondition } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { Kind, type Version } from '@landfall/proto/landfall/registry/v1/model_pb.js';
-import type { EvaluationConfig, EvaluationResult } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
+import type { EvaluationConfig } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import type { TrainerContext } from '../context.ts';
 import { resolveRetrieval } from '../domain/resolve-evaluation.ts';
 import { Turns } from '../domain/turns.ts';
 import { measureInThread } from '../engine/align/measure-thread.ts';
 import { TrainingError } from '../engine/train/errors.ts';
+import type { Measurement } from './measure.ts';
 import { retrievalResultOf } from './results.ts';
 
 /** Each takes a thread and a model's memory. */
@@ -38,7 +39,7 @@ export async function measureClip(
   model: Version,
   evaluation: EvaluationConfig,
   context: CallContext,
-): Promise<EvaluationResult> {
+): Promise<Measurement> {
   const { registry, config } = service;
   const { dataset, classTemplates } = await resolveRetrieval(service, evaluation, { context }, 'evaluation');
   const rows = await registry.ready(dataset, Kind.DATASET, 'evaluation.dataset', { context });
@@ -60,5 +61,6 @@ export async function measureClip(
     throw error instanceof TrainingError ? failedPrecondition(`${model.ref}: ${error.message}`) : error;
   });
   const seconds = (Date.now() - startMs) / 1000;
-  return retrievalResultOf(measured, { model: model.ref, dataset: rows.ref, seconds });
+  const result = retrievalResultOf(measured, { model: model.ref, dataset: rows.ref, seconds });
+  return { result, rows: [], ranks: measured.ranks };
 }

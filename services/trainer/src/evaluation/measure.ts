@@ -7,6 +7,7 @@ import { JobEntity } from '../db/entities.ts';
 import { hasChatTemplate } from '../domain/base-model.ts';
 import { readSpec } from '../domain/job-reply.ts';
 import { readRows, requireClean } from '../domain/training-data.ts';
+import type { RetrievalRanks } from '../engine/align/retrieval.ts';
 import { CHAT, type PromptTemplate, parseTemplates } from '../engine/data/template.ts';
 import { noDeployment, wrongKind } from '../errors.ts';
 import { trainerIdentity } from '../identity.ts';
@@ -22,12 +23,15 @@ const CONCURRENCY = 8;
 /** A version's answers and what they came to. */
 export interface Measurement {
   result: EvaluationResult;
+  /** None of a CLIP, which gives no answers. */
   rows: AnsweredRow[];
+  /** Of a CLIP alone. */
+  ranks?: RetrievalRanks;
 }
 
 /**
- * Measures a version on deployed replicas, on the validation set and, where asked for, the safety set; for a caller who
- * waits.
+ * Measures a version on deployed replicas, on the validation set and, where asked for, the safety set, or a CLIP by
+ * itself; for a caller who waits.
  *
  * @throws LandfallError naming the field, or what must be deployed first
  */
@@ -46,7 +50,7 @@ export async function measureVersion(
   if (await isClip(service, model, context)) {
     if (dataset === '') throw invalidArgument('evaluation.dataset', 'is empty; give pairs to measure on');
     const ready = await registry.ready(model.ref, Kind.BASE, field, { context });
-    return { result: await measureClip(service, ready, evaluation, context), rows: [] };
+    return measureClip(service, ready, evaluation, context);
   }
   const { base, adapter } = await servedBy(service, model, field, context);
   const validation = dataset === '' ? undefined : await readSet(service, dataset, context);

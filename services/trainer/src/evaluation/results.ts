@@ -6,7 +6,7 @@ import {
   type RetrievalScores,
   SafetyCategorySchema,
 } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
-import type { Retrieval } from '../engine/align/retrieval.ts';
+import type { MeasuredRetrieval } from '../engine/align/measure.ts';
 import type { GradedPrompt } from './evaluate.ts';
 import { countVerdicts } from './safety.ts';
 import { type AnsweredRow, score } from './scores.ts';
@@ -53,7 +53,7 @@ export function safetyResultOf(graded: readonly GradedPrompt[], measured: Measur
 
 /** How a CLIP finds images and captions of held-out pairs. */
 export function retrievalResultOf(
-  { retrieval, rows }: { retrieval: Retrieval; rows: number },
+  { retrieval, rows }: MeasuredRetrieval,
   measured: Measured,
 ): EvaluationResult {
   return create(EvaluationResultSchema, { ...measured, rows, retrieval });

@@ -1,15 +1,19 @@
 import { create } from '@bufbuild/protobuf';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
+import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { pairedBootstrap } from '@landfall/metrics/bootstrap.ts';
 import {
+  type CompareVersionsRequest,
   CompareVersionsRequestSchema,
   CompareVersionsResponseSchema,
   MetricComparisonSchema,
 } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
-import type { Route } from '../context.ts';
+import type { Route, TrainerContext } from '../context.ts';
 import { answerOnce, knownAnswer } from '../domain/answer-once.ts';
+import { comparedMetrics } from '../evaluation/compare.ts';
 import { measureVersion } from '../evaluation/measure.ts';
-import { LOWER_IS_BETTER, metricsOverRows } from '../evaluation/scores.ts';
+import { isClip } from '../evaluation/measure-clip.ts';
+import { LOWER_IS_BETTER } from '../evaluation/scores.ts';
 
 const DEFAULT_RESAMPLES = 1000;
 
@@ -26,23 +30,39 @@ export const compareVersions: Route<'compareVersions'> = (service) => async (req
   const evaluation = request.evaluation!;
   if (evaluation.dataset === '')
     throw invalidArgument('evaluation.dataset', 'is empty; both versions are compared on its rows');
+  await requireComparable(service, request, context);
   const first = await measureVersion(service, request.first, 'first', evaluation, context);
   const second = await measureVersion(service, request.second, 'second', evaluation, context);
-  if (first.result.retrieval || second.result.retrieval)
-    throw invalidArgument('first', 'a CLIP has no answers to be compared row by row; Evaluate measures each');
-  const [a, b] = [metricsOverRows(first.rows), metricsOverRows(second.rows)];
-  const comparisons = Object.keys(a)
-    .filter((metric) => metric in b)
-    .map((metric) => {
-      const difference = pairedBootstrap(a[metric]!, b[metric]!, {
-        rows: first.rows.length,
-        resamples: request.resamples || DEFAULT_RESAMPLES,
-        seed: request.seed,
-        lowerIsBetter: LOWER_IS_BETTER.has(metric),
-      });
-      return create(MetricComparisonSchema, { metric, ...difference });
+  const comparisons = comparedMetrics(first, second).map(({ metric, rows, ...sides }) => {
+    const difference = pairedBootstrap(sides.first, sides.second, {
+      rows,
+      resamples: request.resamples || DEFAULT_RESAMPLES,
+      seed: request.seed,
+      lowerIsBetter: LOWER_IS_BETTER.has(metric),
     });
+    return create(MetricComparisonSchema, { metric, ...difference });
+  });
   return answerOnce(service, call, request, async () =>
     create(CompareVersionsResponseSchema, { comparisons, first: first.result, second: second.result }),
   );
 };
+
+/** A CLIP has no metric in common with a model that answers: said before either is measured. */
+async function requireComparable(
+  service: TrainerContext,
+  { first, second }: CompareVersionsRequest,
+  context: CallContext,
+): Promise<void> {
+  const [one, other] = await Promise.all(
+    Object.entries({ first, second }).map(async ([field, ref]) => {
+      const version = await service.registry.version(ref, field, { context });
+      return { ref: version.ref, embeds: await isClip(service, version, context) };
+    }),
+  );
+  if (one!.embeds === other!.embeds) return;
+  const [clip, answering] = one!.embeds ? [one!, other!] : [other!, one!];
+  throw invalidArgument(
+    'second',
+    `has no metric in common with first: ${clip.ref} is a CLIP, and ${answering.ref} answers`,
+  );
+}

@@ -15,7 +15,7 @@ try {
     (done, all) => send({ type: 'embedded', done, all }),
     () => Atomics.load(stopped, 0) !== 0,
   );
-  if (measured) send({ type: 'measured', ...measured });
+  if (measured) send({ type: 'measured', measured });
 } catch (error) {
   if (error instanceof TrainingError) send({ type: 'failed', kind: error.kind, message: error.message });
   else throw error;

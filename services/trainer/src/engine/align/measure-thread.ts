@@ -1,7 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { TrainingError } from '../train/errors.ts';
-import type { RetrievalTask } from './measure.ts';
-import type { Retrieval } from './retrieval.ts';
+import type { MeasuredRetrieval, RetrievalTask } from './measure.ts';
 
 /** What the thread gets. */
 export interface MeasureInput {
@@ -13,7 +12,7 @@ export interface MeasureInput {
 /** What the thread says. */
 export type MeasureMessage =
   | { type: 'embedded'; done: number; all: number }
-  | { type: 'measured'; retrieval: Retrieval; rows: number }
+  | { type: 'measured'; measured: MeasuredRetrieval }
   | { type: 'failed'; kind: TrainingError['kind']; message: string };
 
 /**
@@ -27,7 +26,7 @@ export async function measureInThread(
   task: RetrievalTask,
   signal: AbortSignal,
   onEmbedded: (done: number, all: number) => void = () => {},
-): Promise<{ retrieval: Retrieval; rows: number }> {
+): Promise<MeasuredRetrieval> {
   signal.throwIfAborted();
   const stopFlag = new SharedArrayBuffer(4);
   const input: MeasureInput = { task, stopFlag };
@@ -44,7 +43,7 @@ export async function measureInThread(
   });
   await new Promise<void>((resolve) => thread.on('exit', () => resolve()));
   signal.removeEventListener('abort', stop);
-  if (end?.type === 'measured') return { retrieval: end.retrieval, rows: end.rows };
+  if (end?.type === 'measured') return end.measured;
   signal.throwIfAborted();
   if (end?.type === 'failed') throw new TrainingError(end.kind, end.message);
   throw end?.type === 'broken' ? end.error : new Error('the measuring thread ended without a word');

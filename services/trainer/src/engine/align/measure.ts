@@ -7,12 +7,14 @@ import { PairImages } from './pair-images.ts';
 import { keysOf, openEncoder } from './pairs.ts';
 import {
   candidatesOf,
+  classRanks,
   LABEL_PLACE,
   meanVectors,
   type Retrieval,
+  type RetrievalRanks,
+  retrievalRanks,
   retrievalScores,
   type Vectors,
-  zeroShotAccuracy,
 } from './retrieval.ts';
 
 /** What is measured, from folder to figures. Plain data: it crosses threads. */
@@ -27,6 +29,15 @@ export interface RetrievalTask {
   /** With `{label}`. */
   classTemplates: string[];
   threads: number;
+}
+
+/** Figures of a model on a data set, and what they were made of. */
+export interface MeasuredRetrieval {
+  retrieval: Retrieval;
+  /** In the order in which images, and texts, come first in the data set: the same for every model. */
+  ranks: RetrievalRanks;
+  /** Of the data set. */
+  rows: number;
 }
 
 /** Images, and texts, that go through a tower at once. */
@@ -44,7 +55,7 @@ export async function measureRetrieval(
   task: RetrievalTask,
   onEmbedded: (done: number, all: number) => void = () => {},
   stop: () => boolean = () => false,
-): Promise<{ retrieval: Retrieval; rows: number } | undefined> {
+): Promise<MeasuredRetrieval | undefined> {
   const { examples } = await checkFolder(task.datasetFolder, false);
   const other = examples.find(({ pair }) => !pair);
   if (other || examples.length === 0)
@@ -86,9 +97,8 @@ export async function measureRetrieval(
     const asked = await inBatches(classTexts, textsOf);
     if (!seen || !said || !asked) return undefined;
     const classes = meanVectors(asked, task.classTemplates.length);
-    const accuracy = zeroShotAccuracy(seen, labels, names, classes);
-    const zeroShot = { classes: names.length, accuracy };
-    return { retrieval: retrievalScores(found, seen, said, zeroShot), rows: examples.length };
+    const ranks = retrievalRanks(found, seen, said, classRanks(seen, labels, names, classes));
+    return { retrieval: retrievalScores(ranks, names.length), ranks, rows: examples.length };
   } finally {
     await encoder.release();
   }

@@ -84,45 +84,61 @@ export function ranks(
 export const recallAt = (ranks: readonly number[], k: number): number =>
   ranks.filter((rank) => rank < k).length / ranks.length;
 
-/** Scores of embedded candidates. @param zeroShot of labelled images: which class each was taken for, and is */
-export function retrievalScores(
+/** Ranks of what belongs to each query, by which versions are compared query by query. */
+export interface RetrievalRanks {
+  /** By different image, among texts. */
+  images: number[];
+  /** By different text, among images. */
+  texts: number[];
+  /** By labelled image, among classes; empty without classes. */
+  labels: number[];
+}
+
+/** Ranks within embedded candidates. @param labels by `classRanks` */
+export const retrievalRanks = (
   found: Candidates,
   images: Vectors,
   texts: Vectors,
-  zeroShot: { classes: number; accuracy: number },
-): Retrieval {
-  const byImage = ranks(images, texts, found.textsOf);
-  const byText = ranks(texts, images, found.imagesOf);
+  labels: number[],
+): RetrievalRanks => ({
+  images: ranks(images, texts, found.textsOf),
+  texts: ranks(texts, images, found.imagesOf),
+  labels,
+});
+
+/** What ranks come to. @param classes how many there are */
+export function retrievalScores({ images, texts, labels }: RetrievalRanks, classes: number): Retrieval {
   return {
-    images: found.images.length,
-    texts: found.texts.length,
-    imageToTextRecallAt1: recallAt(byImage, 1),
-    imageToTextRecallAt5: recallAt(byImage, 5),
-    imageToTextRecallAt10: recallAt(byImage, 10),
-    textToImageRecallAt1: recallAt(byText, 1),
-    textToImageRecallAt5: recallAt(byText, 5),
-    textToImageRecallAt10: recallAt(byText, 10),
-    classes: zeroShot.classes,
-    zeroShotAccuracy: zeroShot.accuracy,
+    images: images.length,
+    texts: texts.length,
+    imageToTextRecallAt1: recallAt(images, 1),
+    imageToTextRecallAt5: recallAt(images, 5),
+    imageToTextRecallAt10: recallAt(images, 10),
+    textToImageRecallAt1: recallAt(texts, 1),
+    textToImageRecallAt5: recallAt(texts, 5),
+    textToImageRecallAt10: recallAt(texts, 10),
+    classes,
+    zeroShotAccuracy: labels.length === 0 ? 0 : recallAt(labels, 1),
   };
 }
 
 /**
- * Share of labelled images that are nearer to their class than to any other.
+ * For each labelled image, how many other classes are at least as near as its own; of rank 0 it is taken for what it is.
  * @param labels by image, empty for none
  * @param classes vectors of the classes, in the order of their names
+ * @returns nothing where there are fewer than two classes
  */
-export function zeroShotAccuracy(
+export function classRanks(
   images: Vectors,
   labels: readonly string[],
   names: readonly string[],
   classes: Vectors,
-): number {
+): number[] {
   const labelled = labels.flatMap((label, image) => (label === '' ? [] : [image]));
-  if (labelled.length === 0 || names.length < 2) return 0;
+  if (labelled.length === 0 || names.length < 2) return [];
   const rows = Float32Array.from(labelled.flatMap((image) => [...vectorAt(images, image)]));
   const own = labelled.map((image) => [names.indexOf(labels[image]!)]);
-  return recallAt(ranks({ size: images.size, values: rows }, classes, own), 1);
+  return ranks({ size: images.size, values: rows }, classes, own);
 }
 
 /** Means of vectors that stand for one thing, of length 1 again. @param each how many stand for one */

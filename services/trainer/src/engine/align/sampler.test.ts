@@ -1,7 +1,7 @@
 import { areApart, type PairKeys } from '@landfall/graph/training/pair-targets.ts';
 import { randomOf } from '@landfall/metrics/random.ts';
 import { describe, expect, it } from 'vitest';
-import { candidatesOf, meanVectors, ranks, recallAt, zeroShotAccuracy } from './retrieval.ts';
+import { candidatesOf, classRanks, meanVectors, ranks, recallAt, retrievalScores } from './retrieval.ts';
 import { PairSampler } from './sampler.ts';
 
 const seed = BigInt(process.env.LANDFALL_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -90,7 +90,7 @@ describe('scores of retrieval', () => {
     const own = Array.from({ length: 5 }, (_, i) => [i]);
     expect(recallAt(ranks(alike, alike, own), 1)).toBe(0);
     expect(
-      zeroShotAccuracy(
+      classRanks(
         alike,
         ['x', 'y', 'x', '', ''],
         ['x', 'y'],
@@ -99,7 +99,7 @@ describe('scores of retrieval', () => {
           [1, 0],
         ]),
       ),
-    ).toBe(0);
+    ).toEqual([1, 1, 1]);
   });
 
   it('takes labelled images for the class that is the nearest, of several templates their mean', () => {
@@ -119,7 +119,13 @@ describe('scores of retrieval', () => {
     );
     for (const [i, value] of [0.8944, 0.4472, 0, 1].entries())
       expect(classes.values[i]).toBeCloseTo(value, 4);
-    expect(zeroShotAccuracy(images, ['x', 'y', 'y'], ['x', 'y'], classes)).toBeCloseTo(2 / 3, 6);
-    expect(zeroShotAccuracy(images, ['x', 'y', ''], ['x', 'y'], classes)).toBe(1);
+    const labels = classRanks(images, ['x', 'y', 'y'], ['x', 'y'], classes);
+    expect(labels.filter((rank) => rank === 0)).toHaveLength(2);
+    const none = { images: [0, 1, 1], texts: [0, 0], labels: [] };
+    expect(retrievalScores({ ...none, labels }, 2)).toMatchObject({ classes: 2, zeroShotAccuracy: 2 / 3 });
+    expect(classRanks(images, ['x', 'y', ''], ['x', 'y'], classes)).toEqual([0, 0]);
+    // One class alone is no choice.
+    expect(classRanks(images, ['x', 'x', ''], ['x'], classes)).toEqual([]);
+    expect(retrievalScores(none, 1)).toMatchObject({ images: 3, texts: 2, zeroShotAccuracy: 0 });
   });
 });
