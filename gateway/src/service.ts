@@ -14,6 +14,7 @@ import { startTelemetry } from '@landfall/common/telemetry/telemetry.ts';
 import { holdsPersonalData } from '@landfall/masking/mask.ts';
 import { PromptService } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import { CallerGate } from './access/caller-gate.ts';
+import { itemReader } from './access/item-reader.ts';
 import { ResourcePolicies } from './access/resource-policies.ts';
 import { warmRoles } from './access/warm.ts';
 import { Audit } from './audit/audit.ts';
@@ -201,7 +202,7 @@ export class GatewayService implements Service {
     const keeper = new Keeper(cache, content, logger);
     const vectors = new QuestionVectors(channels.vision);
     const governance = new Governance({
-      who: new CallerGate(callers, directory, resourcePolicies),
+      who: new CallerGate(callers, directory, resourcePolicies, itemReader(channels, config.name)),
       meter: new QuotaMeter(quotas, new RequestMeter(policies, new RateLimiter())),
       content,
       answers: new AnswerCache({ book: cache, keeper, replicas, vectors, logger }),

@@ -18,6 +18,7 @@ import { FILTERED, type ShownList, UNFILTERED } from '../src/access/lists.ts';
 import { visible } from '../src/access/visible.ts';
 import { routeName } from '../src/edge/route-name.ts';
 import { publicMethods } from '../src/edge/services.ts';
+import { withName } from './naming.ts';
 
 const seed = Number(process.env.LANDFALL_TEST_SEED || Math.floor(Math.random() * 2 ** 31));
 console.log(`lists: LANDFALL_TEST_SEED=${seed}`);
@@ -105,36 +106,6 @@ function referencesIn(shape: DescMessage, depth = 0): [path: string, message: Me
 /** What a field's rules say: its options as they are encoded, among them the pattern. */
 const ruleText = ({ proto: { options } }: DescField): string =>
   options ? Buffer.from(toBinary(FieldOptionsSchema, options)).toString('latin1') : '';
-
-/** A message in which some field names `models/NAME`, as `read` finds it; undefined where there is none. */
-function withName(
-  shape: DescMessage,
-  read: (message: Message) => readonly string[],
-  name = 'a',
-  wrap: (inner: Message) => Message = (inner) => inner,
-  depth = 0,
-): Message | undefined {
-  if (depth > 4) return undefined;
-  for (const field of shape.fields) {
-    if (field.oneof) continue;
-    const reference = `models:/${name}/1.0.0`;
-    const isText =
-      field.fieldKind === 'scalar' && typeof create(shape)[field.localName as never] === 'string';
-    const isTexts = field.fieldKind === 'list' && field.listKind === 'scalar';
-    if (isText || isTexts) {
-      const message = wrap(create(shape, { [field.localName]: isText ? reference : [reference] } as never));
-      if (read(message).some((resource) => resource.endsWith(`/${name}`))) return message;
-    }
-    const isList = field.fieldKind === 'list' && field.listKind === 'message';
-    if (field.fieldKind === 'message' || isList) {
-      const around = (inner: Message) =>
-        wrap(create(shape, { [field.localName]: isList ? [inner] : inner } as never));
-      const found = withName(field.message, read, name, around, depth + 1);
-      if (found) return found;
-    }
-  }
-  return undefined;
-}
 
 const itemNaming = (method: DescMethod, { field, own, only }: ShownList, name: string): Message => {
   const { message: shape } = fieldOf(method, field) as unknown as { message: DescMessage };

@@ -7,6 +7,7 @@ import { ruleOf } from '@landfall/common/identity/rule.ts';
 import type { EdgeCall, Flow, Who } from '../edge/governance.ts';
 import type { Callers } from '../identity/callers.ts';
 import type { Directory } from '../identity/directory.ts';
+import { idsIn, type ReadItem, requireById } from './by-id.ts';
 import type { ResourcePolicies } from './resource-policies.ts';
 import { scopesHold } from './scopes.ts';
 import { visible } from './visible.ts';
@@ -16,13 +17,16 @@ export class CallerGate implements Who {
   readonly #callers: Callers;
   readonly #directory: Directory;
   readonly #policies: ResourcePolicies;
+  readonly #read: ReadItem;
   /** Calls of which a message was seen: the first one says what a stream is about. */
   readonly #begun = new WeakSet<Flow>();
 
-  constructor(callers: Callers, directory: Directory, policies: ResourcePolicies) {
+  /** @param read shows what a request names by an id, in the gateway's own name */
+  constructor(callers: Callers, directory: Directory, policies: ResourcePolicies, read: ReadItem) {
     this.#callers = callers;
     this.#directory = directory;
     this.#policies = policies;
+    this.#read = read;
   }
 
   /** @returns the caller as the area of the method sees it */
@@ -44,6 +48,9 @@ export class CallerGate implements Who {
     this.#begun.add(flow);
     check(caller, call.method, message);
     // Where nothing is said of single resources, roles have decided.
+    if (!hasRules(caller)) return;
+    const ids = idsIn(call.method, message);
+    if (ids.length > 0) return this.#askById(flow, message, ids);
     if (caller.rights) return this.#ask(flow, message);
   }
 
@@ -54,6 +61,12 @@ export class CallerGate implements Who {
     again: (request: Message) => Promise<Message>,
   ): Message | Promise<Message> {
     return hasRules(caller) ? visible(caller, method, reply, request, again) : reply;
+  }
+
+  async #askById(flow: Flow, message: Message, ids: readonly string[]): Promise<void> {
+    const { call, caller } = flow;
+    await requireById(caller, call.method, ids, this.#read, call.signal);
+    if (caller.rights) await this.#ask(flow, message);
   }
 
   /** The policies have the last word: what services check again must never be more than they allow. */

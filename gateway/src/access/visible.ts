@@ -1,8 +1,8 @@
 import { create, type DescMethod, type Message } from '@bufbuild/protobuf';
-import { hasRules, levelOn } from '@landfall/common/identity/check.ts';
-import { type Identity, roleReaches } from '@landfall/common/identity/identity.ts';
+import { hasRules, knowsAll } from '@landfall/common/identity/check.ts';
+import type { Identity } from '@landfall/common/identity/identity.ts';
 import { resourcesIn } from '@landfall/common/identity/resources.ts';
-import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
+import { requireShown } from './by-id.ts';
 import { FILTERED, type ShownList } from './lists.ts';
 
 /** A message by its fields. */
@@ -13,9 +13,10 @@ const MOST_CALLS = 32;
 const LARGEST_PAGE = 500;
 
 /**
- * A reply without what the caller may not know of. Of a list in pages more is read in its place, so that a page holds
+ * A reply without what the caller may not know of: not at all where it shows one thing that they may not know of. Of a list in pages more is read in its place, so that a page holds
  * as many as were asked for, and the next one begins behind its last.
  * @param again reads another page of the same list
+ * @throws LandfallError NOT_FOUND
  */
 export async function visible(
   caller: Identity,
@@ -24,7 +25,9 @@ export async function visible(
   request: Message | undefined,
   again: (request: Message) => Promise<Message>,
 ): Promise<Message> {
-  const lists = hasRules(caller) ? FILTERED.get(method) : undefined;
+  if (!hasRules(caller)) return reply;
+  if (request) requireShown(caller, method, request, reply);
+  const lists = FILTERED.get(method);
   if (!lists) return reply;
   const fields = reply as Fields;
   const kept = lists.map((list) => [list, shownOf(caller, method, list, reply)] as const);
@@ -50,9 +53,7 @@ export function mayKnow(
   item: Message,
 ) {
   const held = method.output.fields.find(({ localName }) => localName === field)!;
-  return resourcesIn(held.message!, item, own, only).every((resource) =>
-    roleReaches(levelOn(caller, resource).level, Role.VIEWER),
-  );
+  return knowsAll(caller, resourcesIn(held.message!, item, own, only));
 }
 
 function shownOf(caller: Identity, method: DescMethod, list: ShownList, reply: Message): Message[] {

@@ -64,6 +64,10 @@ export function levelOn(caller: Identity, resource: string): { level: Role; byGr
     : { level: right.level, byGrant: true };
 }
 
+/** Whether a caller may know of all of these resources. */
+export const knowsAll = (caller: Identity, resources: readonly string[]): boolean =>
+  resources.every((resource) => roleReaches(levelOn(caller, resource).level, Role.VIEWER));
+
 /** Whether roles alone let a caller, as the method's area sees it, call a method. */
 export const mayByRole = ({ role, methods }: Identity, { name, needed }: MethodRule): boolean =>
   roleReaches(role, needed) || (methods?.includes(name) ?? false);

@@ -95,16 +95,34 @@ export function resourcesIn(
   own?: Kind,
   only?: readonly string[],
 ): string[] {
+  return namedIn(shape, message, Role.VIEWER, own, only).map(({ resource }) => resource);
+}
+
+/**
+ * The same with what is needed on each by those who do something to it, such as cancel a job: as much as making it does.
+ * @param level that doing it needs
+ */
+export function namedIn(
+  shape: DescMessage,
+  message: Message,
+  level: Role,
+  own?: Kind,
+  only?: readonly string[],
+): NamedResource[] {
   const plan = shownPlans.get(shape) ?? planOf(shape, own, 0);
   shownPlans.set(shape, plan);
   const found: NamedResource[] = [];
   const steps = only ? plan.filter(({ field }) => only.includes(field.name)) : plan;
-  collect(steps, message, Role.VIEWER, found);
-  return found.map(({ resource }) => resource);
+  collect(steps, message, level, found);
+  return found;
 }
 
 /** Whether a kind of message can name resources at all. */
 export const namesResources = (shape: DescMessage, own?: Kind): boolean => planOf(shape, own, 0).length > 0;
+
+/** Whether requests of a method can. */
+export const requestNames = (method: DescMethod): boolean =>
+  planOf(method.input, OWN[ruleOf(method).area], 0).length > 0;
 
 function planOf(message: DescMessage, ownKind: Kind | undefined, depth: number, isPart = true): Plan {
   if (depth > DEEPEST) return [];
