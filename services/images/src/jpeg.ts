@@ -17,6 +17,28 @@ export function jpegHeader(data: Buffer): ImageHeader | undefined {
   if (data.length < 3 || data[0] !== 0xff || data[1] !== SOI || data[2] !== 0xff) return undefined;
   let size: { width: number; height: number } | undefined;
   let scans = 0;
+  for (const { marker, from, end } of jpegSegments(data)) {
+    if (OTHER_FRAMES.has(marker))
+      throw broken('it is a lossless, hierarchical or arithmetic JPEG, which is not read');
+    if (FRAMES.has(marker)) {
+      if (size || end - from < 10) throw broken('its header is not one of a JPEG');
+      size = { height: data.readUInt16BE(from + 5), width: data.readUInt16BE(from + 7) };
+    }
+    if (marker === SOS && ++scans > MAX_SCANS) throw broken(`it has more than ${MAX_SCANS} scans`);
+  }
+  if (!size) throw broken('it ends before it says its size');
+  return { mediaType: 'image/jpeg', ...size, frames: 1 };
+}
+
+interface Segment {
+  marker: number;
+  from: number;
+  end: number;
+}
+
+/** Segments of a JPEG from its first mark to its last; a scan's codes are part of its segment. @throws ImageError */
+export function* jpegSegments(data: Buffer): Generator<Segment> {
+  yield { marker: SOI, from: 0, end: 2 };
   for (let at = 2; ; ) {
     const marker = data[at + 1];
     if (data[at] !== 0xff || marker === undefined) throw broken('a JPEG has a marker where this has none');
@@ -25,25 +47,19 @@ export function jpegHeader(data: Buffer): ImageHeader | undefined {
       at++;
       continue;
     }
-    if (marker === EOI) break;
+    if (marker === EOI) {
+      yield { marker, from: at, end: at + 2 };
+      return;
+    }
     if (at + 4 > data.length) throw broken('it ends within its header, as after a transfer that was cut off');
     const end = at + 2 + data.readUInt16BE(at + 2);
     if (end > data.length) throw broken('it ends within a segment, as after a transfer that was cut off');
-    if (OTHER_FRAMES.has(marker))
-      throw broken('it is a lossless, hierarchical or arithmetic JPEG, which is not read');
-    if (FRAMES.has(marker)) {
-      if (size || end - at < 10) throw broken('its header is not one of a JPEG');
-      size = { height: data.readUInt16BE(at + 5), width: data.readUInt16BE(at + 7) };
-    }
-    at = end;
-    if (marker !== SOS) continue;
-    if (++scans > MAX_SCANS) throw broken(`it has more than ${MAX_SCANS} scans`);
-    at = endOfScan(data, end);
+    const next = marker === SOS ? endOfScan(data, end) : end;
     // Decoders make up what is missing. It is said here, so that who reads headers alone refuses it as well.
-    if (at < 0) throw broken('it ends before its end mark, as after a transfer that was cut off');
+    if (next < 0) throw broken('it ends before its end mark, as after a transfer that was cut off');
+    yield { marker, from: at, end: next };
+    at = next;
   }
-  if (!size) throw broken('it ends before it says its size');
-  return { mediaType: 'image/jpeg', ...size, frames: 1 };
 }
 
 /** Where the next marker stands that is neither a stuffed byte nor a restart; -1 for none. */

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import { broken } from './errors.ts';
 import type { ImageHeader } from './header.ts';
 
@@ -42,14 +43,30 @@ export function pngHeader(data: Buffer): ImageHeader | undefined {
 export function onlyPixels(data: Buffer): Buffer {
   const kept: Buffer[] = [data.subarray(0, 8)];
   for (const { type, from, end } of readChunks(data)) {
-    // A capital first letter is a chunk that must be understood.
-    const critical = type.charCodeAt(0) < 0x60;
-    if (critical || (LOOKS.has(type) && end - from <= MAX_LOOKS)) kept.push(data.subarray(from, end));
+    if (pngLooks(type, end - from)) kept.push(data.subarray(from, end));
   }
   return Buffer.concat(kept);
 }
 
-function* readChunks(data: Buffer): Generator<Chunk, undefined> {
+/**
+ * Whether a chunk of so many bytes is pixels or how they look. A capital first letter is a chunk that must be
+ * understood.
+ */
+export const pngLooks = (type: string, bytes: number): boolean =>
+  type.charCodeAt(0) < 0x60 || (LOOKS.has(type) && bytes <= MAX_LOOKS);
+
+/** A chunk with its length and checksum. */
+export function pngChunk(type: string, data: Buffer): Buffer {
+  const out = Buffer.alloc(data.length + 12);
+  out.writeUInt32BE(data.length);
+  out.write(type, 4, 'latin1');
+  data.copy(out, 8);
+  out.writeUInt32BE(crc32(out.subarray(4, -4)), out.length - 4);
+  return out;
+}
+
+/** Chunks from the header to the end mark. @throws ImageError */
+export function* readChunks(data: Buffer): Generator<Chunk, undefined> {
   let from = 8;
   while (from + 12 <= data.length) {
     const end = from + 12 + data.readUInt32BE(from);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Sharp } from 'sharp';
 import { finish, open } from './decode.ts';
+import { ENCODE } from './encode.ts';
 import type { MediaType } from './header.ts';
 import { IMAGE_LIMITS, type ImageLimits } from './limits.ts';
 
@@ -14,15 +14,6 @@ export interface StoredImage {
   /** `sha256:` and 64 hexadecimal digits, of the bytes. */
   digest: string;
 }
-
-/** What of a photograph's detail is kept: 95 and full chroma is beyond what eyes and towers tell apart. */
-const LOSSY = { quality: 95, chromaSubsampling: '4:4:4' } as const;
-
-const ENCODE: Record<MediaType, (image: Sharp) => Sharp> = {
-  'image/png': (image) => image.png(),
-  'image/jpeg': (image) => image.jpeg(LOSSY),
-  'image/webp': (image) => image.webp({ lossless: true, effort: 1 }),
-};
 
 /**
  * Encodes an image anew in its own type, so that nothing but pixels is kept: no place, time, camera or person.

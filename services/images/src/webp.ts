@@ -10,22 +10,37 @@ export function webpHeader(data: Buffer): ImageHeader | undefined {
     throw broken('it has fewer bytes than it says, as after a transfer that was cut off');
   let size: { width: number; height: number } | undefined;
   let frames = 0;
-  for (let at = 12; at + 8 <= data.length; ) {
-    const from = at + 8;
-    const length = data.readUInt32LE(at + 4);
-    const type = text(at);
-    if (from + length > data.length)
-      throw broken('it ends within a chunk, as after a transfer that was cut off');
-    const own = sizeOf(type, data.subarray(from, from + length));
+  for (const { type, from, end } of webpChunks(data)) {
+    const own = sizeOf(type, data.subarray(from, end));
     // The first says it for all: a canvas, or the only image.
     size ??= own;
     if (own && type !== 'VP8X' && own.width * own.height > size!.width * size!.height)
       throw broken('it holds more pixels than it says');
     if (type === 'ANMF') frames++;
-    at = from + length + (length % 2);
   }
   if (!size) throw broken('it ends before it says its size');
   return { mediaType: 'image/webp', ...size, frames: Math.max(1, frames) };
+}
+
+/** Chunks of a WebP: their types, and where their bodies begin and end. @throws ImageError */
+export function* webpChunks(data: Buffer): Generator<{ type: string; from: number; end: number }> {
+  // What stands behind the length that the file says is no part of it.
+  const last = 8 + data.readUInt32LE(4);
+  for (let at = 12; at + 8 <= last; ) {
+    const from = at + 8;
+    const end = from + data.readUInt32LE(at + 4);
+    if (end > last) throw broken('it ends within a chunk, as after a transfer that was cut off');
+    yield { type: data.toString('latin1', at, at + 4), from, end };
+    at = end + ((end - from) % 2);
+  }
+}
+
+/** A chunk with its length and padding. */
+export function webpChunk(type: string, body: Buffer): Buffer {
+  const head = Buffer.alloc(8);
+  head.write(type, 'latin1');
+  head.writeUInt32LE(body.length, 4);
+  return Buffer.concat([head, body, Buffer.alloc(body.length % 2)]);
 }
 
 function sizeOf(type: string, chunk: Buffer): { width: number; height: number } | undefined {
