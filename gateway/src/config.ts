@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { addressVar, choiceVar, type Env, integerVar, stringVar } from '@landfall/common/config/env.ts';
 import { readServiceConfig, type ServiceConfig } from '@landfall/common/config/service-config.ts';
@@ -38,6 +39,17 @@ export interface AuditConfig {
   durability: Durability;
 }
 
+export interface ImageReadingConfig {
+  /** Images that are read at once, each by a process of its own. */
+  processes: number;
+  /** Threads of one reading. */
+  threads: number;
+  /** Most milliseconds that one image is read for. */
+  timeoutMs: number;
+  /** Most images that wait. */
+  mostWaiting: number;
+}
+
 export interface GatewayConfig extends ServiceConfig {
   upstreams: Upstreams;
   /** Where the first key's secret is left; empty prints it on standard output. */
@@ -48,6 +60,8 @@ export interface GatewayConfig extends ServiceConfig {
   maxMessageBytes: number;
   /** `host:port` of private servers whose images a chat may name. */
   imageHosts: readonly string[];
+  /** How images are read for content policies. */
+  imageReading: ImageReadingConfig;
   edge: EdgeLimits;
   /** TLS of the door; without it, it speaks plainly. */
   edgeTls: EdgeTls | undefined;
@@ -72,7 +86,8 @@ export interface GatewayConfig extends ServiceConfig {
  * LANDFALL_CONCURRENT_REQUESTS, LANDFALL_MAX_MESSAGE_BYTES, LANDFALL_IMAGE_HOSTS, LANDFALL_MAX_CONNECTIONS,
  * LANDFALL_MAX_CONNECTIONS_PER_PEER, LANDFALL_GATEWAY_TLS_CERT, LANDFALL_GATEWAY_TLS_KEY, LANDFALL_GATEWAY_TLS_CLIENT_CA, LANDFALL_CORS_ORIGINS,
  * LANDFALL_OIDC_FILE, LANDFALL_PSEUDONYM_KEY_FILE, LANDFALL_AUDIT_KEY_FILE, LANDFALL_AUDIT_CHECKPOINT_FILE,
- * LANDFALL_AUDIT_KEEP_DAYS, LANDFALL_WEBHOOK_HOSTS, LANDFALL_CACHE_MEMORY_BYTES.
+ * LANDFALL_AUDIT_KEEP_DAYS, LANDFALL_WEBHOOK_HOSTS, LANDFALL_CACHE_MEMORY_BYTES, LANDFALL_IMAGE_READERS,
+ * LANDFALL_IMAGE_READER_TIMEOUT_MS, LANDFALL_IMAGE_READER_QUEUE.
  * @throws ConfigError that names the variable
  */
 export function readConfig(env: Env): GatewayConfig {
@@ -94,6 +109,12 @@ export function readConfig(env: Env): GatewayConfig {
     },
     maxMessageBytes: integerVar(env, 'LANDFALL_MAX_MESSAGE_BYTES', 24 * MIB, 1024, 64 * MIB),
     imageHosts: (env.LANDFALL_IMAGE_HOSTS ?? '').split(',').filter((host) => host !== ''),
+    imageReading: {
+      processes: integerVar(env, 'LANDFALL_IMAGE_READERS', 1, 1, 64),
+      threads: Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2))),
+      timeoutMs: integerVar(env, 'LANDFALL_IMAGE_READER_TIMEOUT_MS', 30_000, 100, 600_000),
+      mostWaiting: integerVar(env, 'LANDFALL_IMAGE_READER_QUEUE', 64, 1, 10_000),
+    },
     eventsUrl: env.LANDFALL_NATS_URL ?? '',
     webhookHosts: (env.LANDFALL_WEBHOOK_HOSTS ?? '').split(',').filter((host) => host !== ''),
     cacheMemoryBytes: integerVar(env, 'LANDFALL_CACHE_MEMORY_BYTES', 64 * MIB, MIB, 16_384 * MIB),

@@ -26,6 +26,8 @@ import { followModels } from './cache/model-changes.ts';
 import { QuestionVectors } from './cache/vectors.ts';
 import type { GatewayConfig } from './config.ts';
 import { ContentStage } from './content/content-stage.ts';
+import { ImageCheck } from './content/image-check.ts';
+import { ImageCounts } from './content/image-counts.ts';
 import { Judges } from './content/judge.ts';
 import { ContentPolicies } from './content/policies.ts';
 import { pseudonymKey } from './content/pseudonyms.ts';
@@ -56,6 +58,7 @@ import { OidcTokens } from './identity/oidc.ts';
 import { Principals } from './identity/principals.ts';
 import { TokenCallers } from './identity/token-callers.ts';
 import { KeyStore } from './keys/key-store.ts';
+import { ImageReaders } from './ocr/image-readers.ts';
 import { QuotaBook } from './quota/quota-book.ts';
 import { QuotaMeter } from './quota/quota-meter.ts';
 import { SecretBox } from './webhooks/secret.ts';
@@ -193,11 +196,15 @@ export class GatewayService implements Service {
         await followModels(broker, { database, logger, book: cache }, running);
       }),
     );
+    const readers = this.#running.use(new ImageReaders({ ...config.imageReading, logger }));
+    const imageCounts = new ImageCounts();
+    this.#running.defer(imageCounts.observe(readers));
     const content = new ContentStage(
       contentPolicies,
       pseudonym,
       reviews,
       new Judges({ replicas, service: config.name, logger, log: audit.log }),
+      new ImageCheck(readers, imageCounts),
     );
     const keeper = new Keeper(cache, content, logger);
     const vectors = new QuestionVectors(channels.vision);

@@ -42,6 +42,7 @@ const LIBRARIES = [
   'services/images',
   'services/masking',
   'services/metrics',
+  'services/ocr',
   'services/surfaces',
 ];
 

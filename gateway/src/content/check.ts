@@ -33,6 +33,14 @@ export interface Sifted {
   flagged: readonly string[];
 }
 
+/** What becomes of a whole text that can only be covered. */
+export interface Weighed {
+  blocked: readonly string[];
+  flagged: readonly string[];
+  /** What must not be seen, where nothing is blocked. */
+  covered: readonly Finding[];
+}
+
 /** Looks at texts of one direction, and says what becomes of what it finds. */
 export class Check {
   readonly #for: LookFor;
@@ -66,6 +74,25 @@ export class Check {
     const blocked = [...new Set([...this.blocked(found), ...names('block')])];
     const flagged = this.mayFlag ? [...new Set([...this.#flaggedByWords(text), ...names('flag')])] : [];
     return { text: blocked.length > 0 ? '' : this.apply(sifted, found, vault), blocked, flagged };
+  }
+
+  /** What becomes of a text that cannot be changed, such as one that was read in an image. */
+  weigh(text: string): Weighed {
+    const parts = this.sieve?.find(text) ?? [];
+    const found = this.find(text);
+    const names = (action: 'block' | 'flag') =>
+      parts.filter((part) => part.action === action).map(({ name }) => name);
+    const covered = found.filter(({ type }) => {
+      const action = this.actionOn(type);
+      return action === PersonalDataAction.MASK || action === PersonalDataAction.PSEUDONYM;
+    });
+    return {
+      blocked: [...new Set([...this.blocked(found), ...names('block')])],
+      flagged: this.mayFlag ? [...new Set([...this.#flaggedByWords(text), ...names('flag')])] : [],
+      covered: [...covered, ...parts.filter(({ action }) => action === 'redact')].map(
+        ({ start, end, ...one }) => ({ start, end, type: 'type' in one ? one.type : one.name }),
+      ),
+    };
   }
 
   #flaggedByWords(text: string): string[] {
@@ -147,8 +174,13 @@ export class Check {
     return replaced(text, found, (one) => this.inPlaceOf(one, text.slice(one.start, one.end), vault));
   }
 
-  /** Says what was found, never the text. */
-  refusal(what: 'request' | 'answer', kinds: readonly string[], version: number): LandfallError {
+  /** Says what was found, never the text. @param place of an image in the request */
+  refusal(
+    what: 'request' | 'answer' | 'image',
+    kinds: readonly string[],
+    version: number,
+    place = '',
+  ): LandfallError {
     const all = [...this.#for.filters, ...this.#flags];
     const filtered = kinds.filter((kind) => all.some(({ name }) => name === kind));
     const data = kinds.filter((kind) => !filtered.includes(kind));
@@ -156,12 +188,12 @@ export class Check {
       ...(data.length > 0 ? [`personal data (${data.join(', ')})`] : []),
       ...(filtered.length > 0 ? [`what filters look for (${filtered.join(', ')})`] : []),
     ].join(' and ');
-    const remedy = what === 'request' ? '; take it out and send the request again' : '';
+    const remedy = what !== 'answer' ? '; take it out and send the request again' : '';
     return failedPrecondition(
-      `the ${what} holds ${holds}, which version ${version} of the content policy does not let pass${remedy}`,
+      `the ${what}${place && ` at ${place}`} holds ${holds}, which version ${version} of the content policy does not let pass${remedy}`,
       {
         reason: data.length > 0 ? 'PERSONAL_DATA' : 'CONTENT_FILTER',
-        metadata: { kinds: kinds.join(', '), policy: String(version) },
+        metadata: { kinds: kinds.join(', '), policy: String(version), ...(place ? { image: place } : {}) },
       },
     );
   }

@@ -3,6 +3,8 @@ import type { Content, Flow } from '../edge/governance.ts';
 import { routeName } from '../edge/route-name.ts';
 import type { Check } from './check.ts';
 import { Flagged, guardedStream, isTextInParts, joined } from './guarded-stream.ts';
+import type { ImageCheck } from './image-check.ts';
+import { isImageUrl } from './images.ts';
 import type { Judged, Judges } from './judge.ts';
 import type { ContentPolicies } from './policies.ts';
 import type { CompiledPolicy, Decision } from './policy.ts';
@@ -21,17 +23,37 @@ interface CallState {
   approved?: readonly Message[];
 }
 
+/** A request, and what was found out about it. */
+interface Asked {
+  /** As it came. */
+  message: Message;
+  /** As it may go on. */
+  passed: Message;
+  /** By which a person has to decide. */
+  filters: Set<string>;
+  /** What is read in its images. */
+  imageTexts: readonly string[];
+}
+
 /** Lets pass what the tenant's policy lets pass, on every route alike. */
 export class ContentStage implements Content {
   readonly #policies: ContentPolicies;
   readonly #pseudonymKey: Buffer;
   readonly #reviews: Reviews;
   readonly #judges: Judges;
+  readonly #images: ImageCheck;
   readonly #states = new WeakMap<Flow, CallState>();
 
-  constructor(policies: ContentPolicies, pseudonymKey: Buffer, reviews: Reviews, judges: Judges) {
+  constructor(
+    policies: ContentPolicies,
+    pseudonymKey: Buffer,
+    reviews: Reviews,
+    judges: Judges,
+    images: ImageCheck,
+  ) {
     this.#policies = policies;
     this.#judges = judges;
+    this.#images = images;
     this.#reviews = reviews;
     this.#pseudonymKey = pseudonymKey;
   }
@@ -162,35 +184,45 @@ export class ContentStage implements Content {
   #request(flow: Flow, message: Message, policy: CompiledPolicy | undefined): Message | Promise<Message> {
     if (!policy) return message;
     const state = this.#states.get(flow) ?? this.#open(flow, policy);
-    const { requests, answers } = state.decision;
+    const { requests, readsImages } = state.decision;
     const { input } = flow.call.method;
     const { version } = state.policy;
     const filters = new Set<string>();
     const passed = requests
-      ? checked(input, message, requests, state.vault, 'request', version, filters)
+      ? checked(input, message, requests, state.vault, 'request', version, filters, readsImages)
       : message;
-    const mayWait = answers?.mayFlag && !state.asked;
-    const isJudged = requests !== undefined && requests.judges.length > 0;
-    if (filters.size === 0 && !mayWait && !isJudged) return passed;
-    const judged = isJudged ? this.#judgeRequest(flow, state, passed, filters) : Promise.resolve();
-    return judged.then(() => this.#reviewed(flow, state, message, [...filters])).then(() => passed);
+    const images = requests && readsImages && this.#images.pass(flow, passed, requests, version);
+    if (!images) return this.#decided(flow, state, { message, passed, filters, imageTexts: [] });
+    return images.then(({ message: shown, texts, flagged }) => {
+      for (const name of flagged) filters.add(name);
+      return this.#decided(flow, state, { message, passed: shown, filters, imageTexts: texts });
+    });
   }
 
-  /** @param filters takes those by which a person has to decide */
-  async #judgeRequest(flow: Flow, state: CallState, passed: Message, filters: Set<string>): Promise<void> {
+  /** A request whose texts may pass, once its judges and reviewers have let it. */
+  #decided(flow: Flow, state: CallState, asked: Asked): Message | Promise<Message> {
+    const { requests, answers } = state.decision;
+    const mayWait = answers?.mayFlag && !state.asked;
+    const isJudged = requests !== undefined && requests.judges.length > 0;
+    if (asked.filters.size === 0 && !mayWait && !isJudged) return asked.passed;
+    const judged = isJudged ? this.#judgeRequest(flow, state, asked) : Promise.resolve();
+    return judged.then(() => this.#reviewed(flow, state, asked)).then(() => asked.passed);
+  }
+
+  async #judgeRequest(flow: Flow, state: CallState, { passed, filters, imageTexts }: Asked): Promise<void> {
     const check = state.decision.requests!;
-    const texts = textsIn(flow.call.method.input, passed);
+    const texts = [...readableTexts(flow.call.method.input, passed), ...imageTexts];
     const ruling = await this.#judges.rule(check.judges, texts, judgedFor(flow));
     if (ruling.blocked.length > 0) throw check.refusal('request', ruling.blocked, state.policy.version);
     for (const name of ruling.flagged) filters.add(name);
   }
 
   /** A call that a person has to decide on, or may have decided on. */
-  async #reviewed(flow: Flow, state: CallState, message: Message, filters: readonly string[]): Promise<void> {
-    const texts = textsIn(flow.call.method.input, message);
+  async #reviewed(flow: Flow, state: CallState, { message, filters, imageTexts }: Asked): Promise<void> {
+    const texts = [...readableTexts(flow.call.method.input, message), ...imageTexts];
     const { version } = state.policy;
-    if (filters.length > 0) {
-      await this.#reviews.admit(flow, message, { texts, filters, version });
+    if (filters.size > 0) {
+      await this.#reviews.admit(flow, message, { texts, filters: [...filters], version });
       flow.reviewed = true;
     }
     if (!state.decision.answers?.mayFlag || state.asked) return;
@@ -215,6 +247,10 @@ const judgedFor = ({ call: { signal }, caller: { tenant }, policy }: Flow): Judg
   ...{ tenant, policy, signal },
 });
 
+/** Texts of a message that people and models read; the data URL of an image is none. */
+const readableTexts = (type: DescMessage, message: Message) =>
+  textsIn(type, message).filter((text) => !isImageUrl(text));
+
 async function* iterated(parts: readonly Message[]): AsyncGenerator<Message> {
   yield* parts;
 }
@@ -235,6 +271,7 @@ export function textOf(type: DescMessage, messages: readonly Message[]): string 
 /**
  * A message as it may go on: itself where nothing in it is touched.
  * @param flagged takes the filters by which a person has to decide
+ * @param readsImages whether data URLs are read as images, and so are no texts
  */
 function checked(
   type: DescMessage,
@@ -244,8 +281,10 @@ function checked(
   what: 'request' | 'answer',
   version: number,
   flagged: Set<string>,
+  readsImages = false,
 ): Message {
   return changed(type, message, (text) => {
+    if (readsImages && isImageUrl(text)) return text;
     const sifted = check.sift(text, vault);
     if (sifted.blocked.length > 0) throw check.refusal(what, sifted.blocked, version);
     for (const name of sifted.flagged) flagged.add(name);

@@ -19,9 +19,11 @@ export interface Decision {
   readonly rule: number;
   readonly requests: Check | undefined;
   readonly answers: Check | undefined;
+  /** Whether images of requests are read. */
+  readonly readsImages: boolean;
 }
 
-const NOTHING: Decision = { rule: -1, requests: undefined, answers: undefined };
+const NOTHING: Decision = { rule: -1, requests: undefined, answers: undefined, readsImages: false };
 
 /** A version of a policy, ready to decide. */
 export class CompiledPolicy {
@@ -98,20 +100,28 @@ function customRules(policy: ContentPolicy): Map<string, CompiledRule> {
 
 function decisionOf(rule: ContentRule, number: number, custom: ReadonlyMap<string, CompiledRule>): Decision {
   const field = `policy.rules[${number}]`;
+  const requests = checkOf(
+    rule.requests,
+    custom,
+    filtersOf(rule.requestFilters, true, custom, `${field}.request_filters`),
+    `${field}.requests`,
+  );
+  if (rule.readImages && !requests) {
+    throw invalidArgument(
+      `${field}.read_images`,
+      'has nothing to look for; give requests that do more than pass, or request_filters',
+    );
+  }
   return {
     rule: number,
-    requests: checkOf(
-      rule.requests,
-      custom,
-      filtersOf(rule.requestFilters, true, custom, `${field}.request_filters`),
-      `${field}.requests`,
-    ),
+    requests,
     answers: checkOf(
       rule.answers,
       custom,
       filtersOf(rule.answerFilters, false, custom, `${field}.answer_filters`),
       `${field}.answers`,
     ),
+    readsImages: rule.readImages,
   };
 }
 

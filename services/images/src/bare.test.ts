@@ -21,9 +21,11 @@ function picture(): Sharp {
 }
 
 const withTexts = (image: Sharp) =>
-  image.withExif({ IFD0: { ImageDescription: SECRET, Artist: SECRET } }).withXmp(
-    `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="${SECRET}"/></rdf:RDF></x:xmpmeta>`,
-  );
+  image
+    .withExif({ IFD0: { ImageDescription: SECRET, Artist: SECRET } })
+    .withXmp(
+      `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="${SECRET}"/></rdf:RDF></x:xmpmeta>`,
+    );
 
 const TYPES = {
   jpeg: (image: Sharp) => image.jpeg({ quality: 95 }),

@@ -7,6 +7,8 @@ import { onlyPixels } from './png.ts';
 // Images come once: what libvips would keep of them is memory without use.
 sharp.cache(false);
 
+const WHITE = '#ffffff';
+
 /** Upright pixels. */
 export interface DecodedImage {
   width: number;
@@ -17,13 +19,17 @@ export interface DecodedImage {
 
 /**
  * Decodes a PNG, JPEG or WebP: turned upright by its EXIF orientation, in sRGB of 8 bits, what is transparent over white.
+ * @param ground that transparent parts are shown on, as `#rrggbb`
  * @throws ImageError for what is not taken, whatever the bytes are; bombs before anything is decoded
  */
 export async function decodeImage(
   bytes: Uint8Array,
   limits: ImageLimits = IMAGE_LIMITS,
+  ground = WHITE,
 ): Promise<DecodedImage> {
-  const { data, info } = await finish(open(bytes, limits).image.removeAlpha().raw({ depth: 'uchar' }));
+  const { data, info } = await finish(
+    open(bytes, limits, ground).image.removeAlpha().raw({ depth: 'uchar' }),
+  );
   if (info.channels !== 3) throw broken('its colours are not understood');
   return {
     width: info.width,
@@ -32,8 +38,12 @@ export async function decodeImage(
   };
 }
 
-/** A pipeline that ends in upright sRGB over white. */
-export function open(bytes: Uint8Array, limits: ImageLimits): { header: ImageHeader; image: Sharp } {
+/** A pipeline that ends in upright sRGB over a ground. */
+export function open(
+  bytes: Uint8Array,
+  limits: ImageLimits,
+  ground = WHITE,
+): { header: ImageHeader; image: Sharp } {
   const header = readHeader(bytes, limits);
   const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const image = sharp(header.mediaType === 'image/png' ? onlyPixels(data) : data, {
@@ -43,7 +53,7 @@ export function open(bytes: Uint8Array, limits: ImageLimits): { header: ImageHea
   });
   return {
     header,
-    image: image.autoOrient().flatten({ background: '#ffffff' }).toColourspace('srgb'),
+    image: image.autoOrient().flatten({ background: ground }).toColourspace('srgb'),
   };
 }
 

@@ -43,6 +43,11 @@ test('areas are places of the upright image, and slanted ones are filled to thei
   const { width, height, rgb } = await decodeImage(await paintedImage(bytes, [diamond]));
   expect([width, height]).toEqual([48, 64]);
   const isBlack = (x: number, y: number) => rgb[(y * 48 + x) * 3] === 0;
-  expect([isBlack(24, 5), isBlack(43, 24), isBlack(5, 24), isBlack(24, 43)]).toEqual([true, true, true, true]);
+  expect([isBlack(24, 5), isBlack(43, 24), isBlack(5, 24), isBlack(24, 43)]).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ]);
   expect([isBlack(7, 7), isBlack(41, 41), isBlack(24, 60)]).toEqual([false, false, false]);
 });

@@ -1,0 +1,76 @@
+import type { Point, Quad, Reading, ReadLine } from './reading.ts';
+
+/** Part of a line's height that is covered beyond it, above and below. */
+const MARGIN = 0.15;
+/** How far below its neighbour's middle a piece of the same row may stand, in heights of the row. */
+const SAME_ROW = 0.5;
+
+interface Piece {
+  line: ReadLine;
+  /** Where its text begins in the page's. */
+  start: number;
+}
+
+/** What was read in an image as one text in reading order, and where its parts stand in the image. */
+export class Page {
+  /** Rows from the top, one a line; what stands beside one another is parted by a blank. */
+  readonly text: string;
+  readonly #pieces: readonly Piece[];
+
+  constructor({ lines }: Reading) {
+    const pieces: Piece[] = [];
+    let text = '';
+    for (const row of rowsOf(lines)) {
+      if (text !== '') text += '\n';
+      for (const [i, line] of row.entries()) {
+        if (i > 0) text += ' ';
+        pieces.push({ line, start: text.length });
+        text += line.text;
+      }
+    }
+    this.text = text;
+    this.#pieces = pieces;
+  }
+
+  /** Areas of the image that a part of the text stands in, with a margin, one a line that it is of. */
+  areasOf(start: number, end: number): Quad[] {
+    return this.#pieces.flatMap(({ line, start: from }) => {
+      const first = Math.max(0, start - from);
+      const last = Math.min(line.text.length, end - from);
+      return first < last ? [partOf(line, line.edges[first]!, line.edges[last]!)] : [];
+    });
+  }
+}
+
+/** The part of a line between two fractions of its length. */
+function partOf({ quad }: ReadLine, from: number, to: number): Quad {
+  const [begin, end, , below] = quad;
+  const along = { x: end.x - begin.x, y: end.y - begin.y };
+  const down = { x: below.x - begin.x, y: below.y - begin.y };
+  // An end of the line is an end of its text, not of what is painted.
+  const over = (MARGIN * Math.hypot(down.x, down.y)) / Math.max(1, Math.hypot(along.x, along.y));
+  const at = (u: number, v: number): Point => ({
+    x: begin.x + u * along.x + v * down.x,
+    y: begin.y + u * along.y + v * down.y,
+  });
+  const [first, last] = [from - over, to + over];
+  return [at(first, -MARGIN), at(last, -MARGIN), at(last, 1 + MARGIN), at(first, 1 + MARGIN)];
+}
+
+function rowsOf(lines: readonly ReadLine[]): ReadLine[][] {
+  const placed = lines.map((line) => ({ line, ...middleOf(line.quad) })).sort((a, b) => a.y - b.y);
+  const rows: (typeof placed)[] = [];
+  for (const one of placed) {
+    const row = rows.at(-1);
+    const last = row?.at(-1);
+    if (last && one.y - last.y < SAME_ROW * Math.min(one.height, last.height)) row!.push(one);
+    else rows.push([one]);
+  }
+  return rows.map((row) => row.sort((a, b) => a.x - b.x).map(({ line }) => line));
+}
+
+function middleOf(quad: Quad): Point & { height: number } {
+  const ys = quad.map(({ y }) => y);
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  return { x: mean(quad.map(({ x }) => x)), y: mean(ys), height: Math.max(...ys) - Math.min(...ys) };
+}
