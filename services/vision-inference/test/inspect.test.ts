@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import { Broker } from '@landfall/common/events/broker.ts';
 import { createLogger } from '@landfall/common/log/logger.ts';
+import { storedImage } from '@landfall/images/stored.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import type { GenerateRequest } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
@@ -153,6 +154,82 @@ test('where the threshold is below one half, the model is asked for what it woul
     expect(defectProbability).toBeCloseTo(report, 6);
     expect(defects[0]?.confidence ?? report).toBeCloseTo(report, 6);
   }
+});
+
+/** A picture that is black in the upper left corner, and where that corner lies in one that was made of it. */
+const marked = () =>
+  sharp({ create: { width: 200, height: 100, channels: 3, background: '#808080' } })
+    .composite([
+      {
+        ...{ left: 0, top: 0 },
+        input: { create: { width: 20, height: 10, channels: 3, background: '#000000' } },
+      },
+    ])
+    .png()
+    .toBuffer();
+async function cornerOf(image: Uint8Array): Promise<string> {
+  const { data, info } = await sharp(image).greyscale().raw().toBuffer({ resolveWithObject: true });
+  const at = data.indexOf(0);
+  return [
+    at < (info.width * info.height) / 2 ? 'upper' : 'lower',
+    at % info.width < 100 ? 'left' : 'right',
+  ].join(' ');
+}
+
+test('several looks: mirrored images are asked about too, and a defect is as sure as they are together', async (t) => {
+  if (!at) return t.skip();
+  const hole = { id: 'hole', name: 'hole', dispositions: [{ conclusion: 'c', advice: 'a' }] };
+  const spec = {
+    ...{ language: 'en', deployment: 'eye', sound: hole.dispositions[0]!, threshold: 0.3, boxScale: 100 },
+    ...{ defectTypes: [hole, { ...hole, id: 'dent', name: 'dent' }], looks: 4 },
+    sections: [{ id: 'remark', title: 'Remark', maxLines: 1 }],
+  };
+  await at.profiles.putProfile({ name: 'thorough', spec });
+  const content = await marked();
+  const stored = Buffer.from((await storedImage(content)).bytes);
+  const answer = (defects: [string, string, number[]][], remark: string) =>
+    JSON.stringify({ ...JSON.parse(answerOf(...defects)), remark });
+  // As it came: a dent at the left, which no other look names. Otherwise a hole where the corner lies in each image.
+  scripted = ({ messages: [{ images } = { images: [] }] }) =>
+    stored.equals(images[0]!)
+      ? {
+          text: answer(
+            [
+              ['hole', 'slight', [0, 0, 10, 10]],
+              ['dent', 'severe', [0, 40, 20, 60]],
+            ],
+            'as it came',
+          ),
+          report: 0.9,
+        }
+      : { text: answer([['hole', 'severe', [90, 90, 100, 100]]], 'mirrored'), report: 0.6 };
+  const report = await inspected({
+    image: { content },
+    profile: 'thorough',
+    deployment: '',
+    includeHeatMap: true,
+  });
+  expect(eye.asked).toHaveLength(4);
+  const corners = await Promise.all(eye.asked.map(({ messages }) => cornerOf(messages[0]!.images[0]!)));
+  expect(corners.sort()).toEqual(['lower left', 'lower right', 'upper left', 'upper right']);
+  // Turned by half a turn the hole lies where it did; in the two that are mirrored once it lies elsewhere.
+  const [one] = report.defects;
+  expect(report.defects).toHaveLength(1);
+  expect(one).toMatchObject({
+    type: 'hole',
+    severity: Severity.SLIGHT,
+    box: { x0: 0, y0: 0, x1: 20, y1: 10 },
+  });
+  expect(one!.confidence).toBeCloseTo((0.9 + 0.6) / 4, 6);
+  expect(report.defectProbability).toBeCloseTo((0.9 + 3 * 0.6) / 4, 6);
+  expect(report.sections.map(({ lines }) => lines)).toEqual([['as it came']]);
+  // What was agreed on is explained as if the model had written it.
+  expect(one!.attention).toMatchObject({ rows: 2, columns: 4 });
+  eye.asked.length = 0;
+  scripted = () => ({ text: answer([['hole', 'slight', [0, 0, 10, 10]]], 'mute'), mute: true });
+  const mute = await inspected({ profile: 'thorough', deployment: '' });
+  expect(mute.defects).toHaveLength(1);
+  expect(mute.reviewCause).toBe(ReviewCause.NO_CONFIDENCE);
 });
 
 test('a model that can not be held to so many defects is asked no third time', async (t) => {

@@ -17,7 +17,12 @@ import { folderPieces, madePieces, type Piece, writePieces } from './inspect-fol
 import { type Report, UsageError } from './report.ts';
 
 const DEPLOYMENT = 'inspect';
-const PROFILE = 'surface';
+/** The built-in profile that is taken, and its name with the bench's looks and threshold. */
+const BUILT_IN = 'surface';
+const PROFILE = 'surface-bench';
+/** Looks at an image, and least confidence of what is reported, where nothing else is asked for. */
+const LOOKS = 2;
+const THRESHOLD = 0.3;
 /** Images on their way at once. */
 const IN_FLIGHT = 4;
 /** Far from the seeds of training, which begin at a million. */
@@ -30,8 +35,8 @@ const SEVERITIES: Partial<Record<Severity, string>> = {
 };
 
 /**
- * `npm run bench -- inspect [--images DIR] [--count 500] [--seed N] [--heat-maps 100]`: how well the demo's inspecting
- * model sees, through the gateway of a mesh. Without a folder images are made from the seed; `--make DIR` writes them as
+ * `npm run bench -- inspect [--images DIR] [--count 500] [--seed N] [--heat-maps 100] [--looks 2] [--threshold 0.3]`: how
+ * well the demo's inspecting model sees, through the gateway of a mesh. Without a folder images are made from the seed; `--make DIR` writes them as
  * such a folder instead.
  */
 export async function run(report: Report, args: string[]): Promise<object> {
@@ -43,13 +48,17 @@ export async function run(report: Report, args: string[]): Promise<object> {
       count: { type: 'string', default: '500' },
       seed: { type: 'string', default: String(SEED) },
       'heat-maps': { type: 'string', default: '100' },
+      looks: { type: 'string', default: String(LOOKS) },
+      threshold: { type: 'string', default: String(THRESHOLD) },
     },
   });
-  const [count, seed, heatMaps] = ['count', 'seed', 'heat-maps'].map((name) => {
+  const [count, seed, heatMaps, looks] = ['count', 'seed', 'heat-maps', 'looks'].map((name) => {
     const value = Number(values[name as 'count']);
     if (!Number.isSafeInteger(value) || value < 0) throw new UsageError(`--${name} must be a whole number`);
     return value;
-  }) as [number, number, number];
+  }) as [number, number, number, number];
+  const threshold = Number(values.threshold);
+  if (!(threshold >= 0 && threshold <= 1)) throw new UsageError('--threshold must be from 0 to 1');
   const made = () => madePieces(count, seed);
   if (values.make)
     return { seed, images: await writePieces(resolve(values.make), made()), folder: values.make };
@@ -59,10 +68,12 @@ export async function run(report: Report, args: string[]): Promise<object> {
   try {
     const clients = connectMesh(mesh.address.gateway, mesh.address.apiKey);
     await deployInspector(clients);
+    const { profile } = await clients.profiles.getProfile({ name: BUILT_IN });
+    await clients.profiles.putProfile({ name: PROFILE, spec: { ...profile!.spec!, looks, threshold } });
     const pieces = values.images ? folderPieces(resolve(values.images)) : made();
     const seen = await inspectAll(clients, pieces, heatMaps);
     figures(report, seen);
-    return values.images ? { images: values.images } : { seed };
+    return { looks, threshold, ...(values.images ? { images: values.images } : { seed }) };
   } finally {
     await mesh.stop();
     rmSync(home, { recursive: true, force: true });

@@ -26,7 +26,8 @@ export interface Answer {
   findings: Finding[];
   /** Where the first defect stands or, where there is none, the end of the list; -1 without a list. */
   decisionAt: number;
-  /** Where the list of defects ends; -1 without a list. */
+  /** Where the list of defects begins and where its last bracket stands; -1 without a list. */
+  listAt: number;
   endAt: number;
   /** Lines by the id of their section. */
   sections: Map<string, string[]>;
@@ -62,11 +63,12 @@ export function readAnswer(text: string, spec: ProfileSpec): Answer {
       return [id, lines.slice(0, maxLines).map((line) => textOf(line, id))];
     }),
   );
-  const endAt = list ? list.end - 1 : -1;
+  const [listAt, endAt] = list ? [list.start, list.end - 1] : [-1, -1];
   const written = (name: string) => (spec.modelWritesText ? textOf(memberOf(root, name), name) : '');
   return {
     findings,
     decisionAt: findings[0]?.span.start ?? endAt,
+    listAt,
     endAt,
     sections,
     conclusion: written('conclusion'),

@@ -54,9 +54,8 @@ export async function inspect(
   const deployment = deploymentFor(spec, request, origin.field);
   const image = await takeImage(context, request, call, `${origin.field}image.content`);
   const question = questionOf(spec);
-  const { text, answer, confidence, model, firstTokenMs } = await look(
-    ...([replicas, deployment, spec, image.bytes, call] as const),
-  );
+  const asking = { replicas, deployment, spec, call };
+  const { text, answer, confidence, model, firstTokenMs } = await look(asking, image.bytes);
   const judgement = judge({
     ...{ profile, answer, image, confidence },
     curve: curveFor(profile.calibrations, model),
