@@ -17,6 +17,8 @@ export interface RegistryConfig extends ServiceConfig {
   collectAfterMs: number;
   /** How long a deleted version can be restored, in milliseconds. */
   keepDeletedMs: number;
+  /** How long a model is kept of which no version was ever READY, after its newest draft was begun, in milliseconds. */
+  keepEmptyMs: number;
   hub: HubConfig;
   /** Where content is kept. */
   artifacts: ArtifactLocation;
@@ -28,7 +30,7 @@ const DAY_MS = 86_400_000;
 /**
  * The registry's configuration: what all services share, and LANDFALL_IMPORT_ROOT, LANDFALL_IMPORT_MAX_FILES,
  * LANDFALL_IMPORT_MAX_GIB, LANDFALL_MAX_FILE_GIB, LANDFALL_UPLOAD_IDLE_MS, LANDFALL_COLLECT_AFTER_MS,
- * LANDFALL_KEEP_DELETED_MS, LANDFALL_ARTIFACTS_URL, LANDFALL_HUB_HOSTS, and the hub's own HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE. Throws ConfigError that names the variable.
+ * LANDFALL_KEEP_DELETED_MS, LANDFALL_KEEP_EMPTY_MS, LANDFALL_ARTIFACTS_URL, LANDFALL_HUB_HOSTS, and the hub's own HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE. Throws ConfigError that names the variable.
  */
 export function readConfig(env: Env): RegistryConfig {
   const service = readServiceConfig('registry', env);
@@ -45,6 +47,7 @@ export function readConfig(env: Env): RegistryConfig {
     uploadIdleMs: integerVar(env, 'LANDFALL_UPLOAD_IDLE_MS', 30_000, 100, 3_600_000),
     collectAfterMs: integerVar(env, 'LANDFALL_COLLECT_AFTER_MS', 3_600_000, 100, 2 ** 31 - 1),
     keepDeletedMs: integerVar(env, 'LANDFALL_KEEP_DELETED_MS', 7 * DAY_MS, 0, 3650 * DAY_MS),
+    keepEmptyMs: integerVar(env, 'LANDFALL_KEEP_EMPTY_MS', 7 * DAY_MS, 100, 3650 * DAY_MS),
     hub: {
       endpoint: urlVar(env, 'HF_ENDPOINT', 'https://huggingface.co', ['https', 'http']),
       token: env.HF_TOKEN ?? '',

@@ -3,6 +3,7 @@ import type { Database } from '@landfall/common/db/database.ts';
 import type { Logger } from '@landfall/common/log/logger.ts';
 import type { Blobs } from './domain/blobs.ts';
 import { describeOlder } from './domain/describe-older.ts';
+import { removeEmptyModels } from './domain/empty-models.ts';
 import { stagingRoot } from './domain/gather-hub.ts';
 import { forgetOldAnswers } from './domain/idempotency.ts';
 import { purgeDue } from './domain/purge.ts';
@@ -20,13 +21,15 @@ export type HousekeepingOptions = {
   /** Name of the service, as events name it. */
   source: string;
   logger: Logger;
+  /** How long a model of which no version became READY is kept, in milliseconds. */
+  keepEmptyMs: number;
   /** Pause between two rounds, in milliseconds. */
   intervalMs: number;
 };
 
 /**
- * Describes versions from before there was a catalog, forgets old answers, purges deleted versions that are due and collects content that nothing refers to, now and
- * then. The end waits for the step that runs, so that nothing asks a database that is closed.
+ * Describes versions from before there was a catalog, forgets old answers, purges deleted versions that are due, removes
+ * models that broken uploads have left and collects content that nothing refers to, now and then. The end waits for the step that runs, so that nothing asks a database that is closed.
  */
 export class Housekeeping implements AsyncDisposable {
   readonly #options: HousekeepingOptions;
@@ -55,7 +58,7 @@ export class Housekeeping implements AsyncDisposable {
   }
 
   async #round(): Promise<void> {
-    const { database, artifacts, blobs, home, source, logger } = this.#options;
+    const { database, artifacts, blobs, home, source, keepEmptyMs, logger } = this.#options;
     const steps = [
       async () => {
         while (!this.#stopping && (await describeOlder(database, artifacts, logger)) > 0);
@@ -68,6 +71,9 @@ export class Housekeeping implements AsyncDisposable {
       async () => {
         const purged = await purgeDue(database, source, logger);
         if (purged > 0) logger.info({ purged }, 'deleted versions were purged');
+      },
+      async () => {
+        await removeEmptyModels(database, source, keepEmptyMs, logger);
       },
       async () => {
         const deleted = await blobs.collect();

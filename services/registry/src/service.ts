@@ -113,9 +113,9 @@ export class RegistryService implements Service {
     relay.start();
     const deployments = this.#running.use(deploymentChangedConsumer(database, broker, logger));
     await deployments.start();
-    const { name: source, collectAfterMs: intervalMs } = config;
+    const { name: source, collectAfterMs: intervalMs, keepEmptyMs, home } = config;
     this.#running.use(
-      new Housekeeping({ database, artifacts, blobs, home: config.home, source, logger, intervalMs }),
+      new Housekeeping({ database, artifacts, blobs, home, source, logger, keepEmptyMs, intervalMs }),
     );
     this.#running.defer(() => server.drain(config.graceMs));
     server.health.set('readiness', true);

@@ -9,6 +9,7 @@ import {
 } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import { type Command, enumOf, partsOf, reference, type Session, textOf } from '../command.ts';
 import { member, table } from '../render.ts';
+import { time } from './prompt-targets.ts';
 
 /** Lists models of a kind, or all. */
 export async function listModels(session: Session, kind: Kind): Promise<void> {
@@ -25,7 +26,7 @@ export async function listModels(session: Session, kind: Kind): Promise<void> {
       models.map((model) => [
         model.name,
         member(Kind, model.kind),
-        model.latestVersion,
+        model.latestVersion || (model.removeTime ? `none; goes ${time(model.removeTime)}` : ''),
         Object.entries(model.aliases)
           .map(([alias, version]) => `${alias}=${version}`)
           .join(' '),

@@ -64,6 +64,17 @@ export const RemovedAliasEntity = defineEntity({
   },
 });
 
+/** The last revision of a model that was removed, so that it goes on growing when a model of its name is made again. */
+export const RemovedModelEntity = defineEntity({
+  name: 'RemovedModel',
+  tableName: 'removed_model',
+  properties: {
+    tenant: p.string().primary(),
+    name: p.string().primary(),
+    revision: p.bigint('number'),
+  },
+});
+
 /** The outcome of a check; the newest of a name counts. */
 export const VersionCheckEntity = defineEntity({
   name: 'VersionCheck',
@@ -130,6 +141,7 @@ export const lifeEntities = [
   VersionPromptEntity,
   AliasPolicyEntity,
   RemovedAliasEntity,
+  RemovedModelEntity,
   VersionCheckEntity,
   VersionApprovalEntity,
   ModelHistoryEntity,

@@ -3,6 +3,7 @@ import { catalogMigration } from './migrations/catalog.ts';
 import { initialMigration } from './migrations/initial.ts';
 import { lifeMigration } from './migrations/life.ts';
 import { parentsMigration } from './migrations/parents.ts';
+import { removedModelsMigration } from './migrations/removed-models.ts';
 
 /** In the order in which they run. */
 export const registryMigrations: readonly PortableMigration[] = [
@@ -10,4 +11,5 @@ export const registryMigrations: readonly PortableMigration[] = [
   parentsMigration,
   lifeMigration,
   catalogMigration,
+  removedModelsMigration,
 ];

@@ -11,7 +11,7 @@ import {
   VersionEntity,
   VersionFileEntity,
 } from '../db/entities.ts';
-import { VersionPromptEntity } from '../db/life-entities.ts';
+import { RemovedModelEntity, VersionPromptEntity } from '../db/life-entities.ts';
 import { modelExists, versionExists, versionIsDeleted, versionIsReady } from '../errors.ts';
 import { lockVersion } from './find.ts';
 import type { ManifestFile } from './manifest.ts';
@@ -28,12 +28,13 @@ export async function createModel(
   init: { name: string; kind: KindName; description: string; labels: Record<string, string> },
 ): Promise<Model> {
   if (await em.findOne(ModelEntity, { tenant, name: init.name })) throw modelExists(init.name);
+  const before = await em.findOne(RemovedModelEntity, { tenant, name: init.name });
   const model = em.create(ModelEntity, {
     id: uuidv7(),
     tenant,
     ...init,
     createdMs: Date.now(),
-    revision: 0,
+    revision: before?.revision ?? 0,
   });
   await em.flush();
   return model;

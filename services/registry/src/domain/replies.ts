@@ -21,6 +21,7 @@ import {
   VersionFileEntity,
 } from '../db/entities.ts';
 import { VersionPromptEntity } from '../db/life-entities.ts';
+import { removalTimes } from './empty-models.ts';
 import { sortFiles } from './manifest.ts';
 import { formatReference } from './reference.ts';
 import { stageValue } from './stage-names.ts';
@@ -42,8 +43,15 @@ export function fileReply(file: { path: string; digest: string; sizeBytes: numbe
   return create(FileSchema, { path: file.path, digest: file.digest, sizeBytes: BigInt(file.sizeBytes) });
 }
 
-/** Models with their aliases and newest READY versions, in the order given; three queries for any number. */
-export async function modelReplies(em: EntityManager, models: readonly Model[]): Promise<ModelMessage[]> {
+/**
+ * Models with their aliases and newest READY versions, in the order given; four queries for any number.
+ * @param keepEmptyMs how long a model of which no version became READY is kept
+ */
+export async function modelReplies(
+  em: EntityManager,
+  models: readonly Model[],
+  keepEmptyMs: number,
+): Promise<ModelMessage[]> {
   if (models.length === 0) return [];
   const ids = models.map(({ id }) => id);
   const aliases = await em.find(AliasEntity, { modelId: { $in: ids } }, { orderBy: { alias: 'asc' } });
@@ -59,8 +67,10 @@ export async function modelReplies(em: EntityManager, models: readonly Model[]):
     )
     .execute('all');
   for (const row of tops as { modelId: string; version: string }[]) newest.set(row.modelId, row.version);
-  return models.map((model) =>
-    create(ModelSchema, {
+  const removals = await removalTimes(em, ids, keepEmptyMs);
+  return models.map((model) => {
+    const removeMs = removals.get(model.id);
+    return create(ModelSchema, {
       name: model.name,
       kind: KINDS[model.kind],
       description: model.description,
@@ -71,12 +81,17 @@ export async function modelReplies(em: EntityManager, models: readonly Model[]):
       aliases: Object.fromEntries(
         aliases.filter(({ modelId }) => modelId === model.id).map(({ alias, version }) => [alias, version]),
       ),
-    }),
-  );
+      ...(removeMs !== undefined && { removeTime: timestampFromMs(removeMs) }),
+    });
+  });
 }
 
-export async function modelReply(em: EntityManager, model: Model): Promise<ModelMessage> {
-  return (await modelReplies(em, [model]))[0]!;
+export async function modelReply(
+  em: EntityManager,
+  model: Model,
+  keepEmptyMs: number,
+): Promise<ModelMessage> {
+  return (await modelReplies(em, [model], keepEmptyMs))[0]!;
 }
 
 /**

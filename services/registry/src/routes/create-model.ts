@@ -10,7 +10,7 @@ import { kindName, modelReply } from '../domain/replies.ts';
 import { readLabels, readText } from '../domain/requests.ts';
 
 export const createModel: Route<'createModel'> =
-  ({ database }) =>
+  ({ config, database }) =>
   async (request, { identity: { tenant } }) => {
     const key = requestKey(tenant, CreateModelRequestSchema, request);
     return answerOnce(database, key, CreateModelResponseSchema, async (em) => {
@@ -18,6 +18,6 @@ export const createModel: Route<'createModel'> =
       const description = readText('description', request.description);
       const labels = readLabels(request.labels);
       const model = await addModel(em, tenant, { name, kind: kindName(request.kind)!, description, labels });
-      return create(CreateModelResponseSchema, { model: await modelReply(em, model) });
+      return create(CreateModelResponseSchema, { model: await modelReply(em, model, config.keepEmptyMs) });
     });
   };

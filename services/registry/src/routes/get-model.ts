@@ -3,6 +3,8 @@ import { findModel } from '../domain/find.ts';
 import { modelReply } from '../domain/replies.ts';
 
 export const getModel: Route<'getModel'> =
-  ({ database }) =>
+  ({ config, database }) =>
   ({ name }, { identity: { tenant } }) =>
-    database.read(async (em) => ({ model: await modelReply(em, await findModel(em, tenant, name)) }));
+    database.read(async (em) => ({
+      model: await modelReply(em, await findModel(em, tenant, name), config.keepEmptyMs),
+    }));

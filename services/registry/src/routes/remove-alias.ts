@@ -26,6 +26,6 @@ export const removeAlias: LifeRoute<'removeAlias'> =
       }
       const move = await takeAway(em, model, alias, expectedVersion);
       await announceMove(em, { source: config.name, actor: subject }, model, alias, move);
-      return create(RemoveAliasResponseSchema, { model: await modelReply(em, model) });
+      return create(RemoveAliasResponseSchema, { model: await modelReply(em, model, config.keepEmptyMs) });
     });
   };

@@ -19,6 +19,6 @@ export const setAlias: Route<'setAlias'> =
       const model = await lockModel(em, tenant, name);
       const move = await moveAlias(em, model, alias, version, expectedVersion);
       if (move) await announceMove(em, { source: config.name, actor: subject }, model, alias, move);
-      return create(SetAliasResponseSchema, { model: await modelReply(em, model) });
+      return create(SetAliasResponseSchema, { model: await modelReply(em, model, config.keepEmptyMs) });
     });
   };
