@@ -160,3 +160,14 @@ test('calls that wait for review are past traffic too, and judges are named that
     changes: [{ type: 'medicine', before: FLAGGED, after: PASSES, count: 1, sampleIds: [review] }],
   });
 });
+
+test('that images are not looked at is told where either policy reads them', async (t) => {
+  if (!stage.mesh) return t.skip();
+  kept = [{ id: 'i', question: '饮食', output: '清淡。' }];
+  await setPolicy({ rules: [] });
+  expect((await run(draft)).report.imagesUnread).toBe(false);
+  const reading = { rules: [{ ...draft.rules![0]!, readImages: true }] };
+  expect((await run(reading)).report.imagesUnread).toBe(true);
+  await setPolicy(reading);
+  expect((await run(draft)).report.imagesUnread).toBe(true);
+});

@@ -1,9 +1,12 @@
 /** Texts in images are held to a policy's rules, by whichever way the images come in. */
 
+import { globSync, readFileSync } from 'node:fs';
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { drawn, drawnPng } from '@landfall/ocr/test-pictures.ts';
+import { AdminService } from '@landfall/proto/landfall/gateway/v1/admin_service_pb.js';
 import { FilterAction, PersonalDataAction } from '@landfall/proto/landfall/gateway/v1/content_pb.js';
+import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { PromptService } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
 import { FinishReason } from '@landfall/proto/landfall/text/v1/generation_pb.js';
 import {
@@ -15,6 +18,7 @@ import sharp from 'sharp';
 import { beforeEach, expect, test, vi } from 'vitest';
 import {
   chat,
+  content,
   type Policy,
   said,
   setPolicy,
@@ -97,7 +101,8 @@ async function drained(parts: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of parts);
 }
 
-test('an ID number in a picture is refused on every way, and its text is never told', async () => {
+test('an ID number in a picture is refused on every way, and its text is never told', async (t) => {
+  if (!stage.mesh) return t.skip();
   await setPolicy(reading());
   const card = await drawnPng(`姓名 张伟\n公民身份号码 ${ID_NUMBER}`, { px: 28, paper: '#dfe8ef' });
   const over = await refused(await chat(showing(card)));
@@ -125,7 +130,8 @@ test('an ID number in a picture is refused on every way, and its text is never t
   expect(stage.seen).toEqual([]);
 });
 
-test('words and orders that stand in a picture are refused, small, faint or turned', async () => {
+test('words and orders that stand in a picture are refused, small, faint or turned', async (t) => {
+  if (!stage.mesh) return t.skip();
   await setPolicy(reading());
   const turned = await (await drawn('本店出售毒品', { px: 30 }))
     .withMetadata({ orientation: 6 })
@@ -145,7 +151,8 @@ test('words and orders that stand in a picture are refused, small, faint or turn
   expect(given).toEqual([]);
 });
 
-test('what is masked is painted over, the rest stays, and streams go on', async () => {
+test('what is masked is painted over, the rest stays, and streams go on', async (t) => {
+  if (!stage.mesh) return t.skip();
   await setPolicy(reading());
   const picture = await drawnPng(`联系人 王芳\n手机 ${PHONE}\n表面有划痕`, { px: 28 });
   const { text } = await streamed(await chat(showing(picture), { stream: true }));
@@ -170,7 +177,8 @@ test('what is masked is painted over, the rest stays, and streams go on', async 
   expect(Buffer.from(given[0]!).equals(Buffer.from(painted!))).toBe(true);
 });
 
-test('pictures without such texts go on to the byte; those with metadata lose it', async () => {
+test('pictures without such texts go on to the byte; those with metadata lose it', async (t) => {
+  if (!stage.mesh) return t.skip();
   await setPolicy(reading());
   const clean = await drawnPng('表面有划痕,请复检', { px: 24 });
   await said(await chat(showing(clean)));
@@ -185,7 +193,8 @@ test('pictures without such texts go on to the byte; those with metadata lose it
   expect(Buffer.from(given[1]!).includes(PHONE)).toBe(false);
 });
 
-test('text that is white on a transparent ground is read as well', async () => {
+test('text that is white on a transparent ground is read as well', async (t) => {
+  if (!stage.mesh) return t.skip();
   await setPolicy(reading());
   const letters = await (await drawn('本店出售毒品', { px: 28, ink: '#ffffff', paper: '#000000' }))
     .png()
@@ -206,7 +215,8 @@ const sizeOf = async (bytes: Buffer) => {
   return { width: width!, height: height! };
 };
 
-test('images are read where the rule that fits says so alone', async () => {
+test('images are read where the rule that fits says so alone', async (t) => {
+  if (!stage.mesh) return t.skip();
   const card = await drawnPng(ID_NUMBER, { px: 28 });
   await setPolicy(reading(['landfall.vision.v1.VisionInferenceService/Inspect']));
   await said(await chat(showing(card)));
@@ -218,7 +228,8 @@ test('images are read where the rule that fits says so alone', async () => {
   expect(await failure(nothing)).toMatchObject({ code: Code.InvalidArgument });
 });
 
-test('images that are broken or bombs are told by their fields, and nothing passes unread', async () => {
+test('images that are broken or bombs are told by their fields, and nothing passes unread', async (t) => {
+  if (!stage.mesh) return t.skip();
   await setPolicy(reading());
   const vision = createClient(VisionInferenceService, transports.gRPC!());
   const whole = await drawnPng('请复检', { px: 24 });
@@ -236,4 +247,40 @@ test('images that are broken or bombs are told by their fields, and nothing pass
     expect(rawMessage).toMatch(what);
   }
   expect(given).toEqual([]);
+});
+
+test('a picture that a filter flags waits for a reviewer, who is shown what stands in it; once approved it passes', async (t) => {
+  if (!stage.mesh) return t.skip();
+  const filter = { name: 'lots', words: ['报废'], action: FilterAction.FLAG };
+  await setPolicy({ rules: [{ routes: ['*'], readImages: true, requestFilters: [filter] }] });
+  const picture = await drawnPng('整批报废', { px: 26 });
+  const asked = await refused(await chat(showing(picture)));
+  expect(asked.code).toBe('review_pending');
+  const { reviews } = await content().listContentReviews({});
+  const review = reviews.find(({ filters }) => filters.includes('lots'))!;
+  const editor = createClient(AdminService, transports.gRPC!());
+  const { secret } = await editor.createKey({ name: 'reviewer', role: Role.EDITOR });
+  const { review: claimed } = await content(secret).claimContentReview({ id: review.id });
+  expect(claimed!.texts).toEqual(expect.arrayContaining(['整批报废']));
+  await content(secret).decideContentReview({ id: review.id, approve: true, reason: '已核实' });
+  await said(await chat(showing(picture)));
+  expect(Buffer.from(given[0]!).equals(picture)).toBe(true);
+});
+
+test('the audit log tells the version and the outcome, and never what was read', async (t) => {
+  if (!stage.mesh) return t.skip();
+  const { version } = await setPolicy(reading());
+  const card = await drawnPng(`公民身份号码 ${ID_NUMBER}`, { px: 30 });
+  await refused(await chat(showing(card)));
+  const { entries } = await createClient(AdminService, transports.gRPC!()).searchAudit({ pageSize: 5 });
+  const entry = entries.find(({ route }) => route === 'POST /v1/chat/completions')!;
+  expect(entry).toMatchObject({
+    outcome: 'FAILED_PRECONDITION',
+    policyVersion: `content/${version!.version}`,
+  });
+  const lines = globSync(`${stage.mesh.database.folder}/**/*.jsonl`).map((file) =>
+    readFileSync(file, 'utf8'),
+  );
+  expect(lines.join('')).toContain(`content/${version!.version}`);
+  expect(lines.join('')).not.toContain(ID_NUMBER);
 });

@@ -35,10 +35,12 @@ export class DryRun {
     { ofAnswers: boolean; before: DryRunOutcome; after: DryRunOutcome; count: number }
   >();
   readonly #unasked = new Set<string>();
+  #imagesUnread = false;
 
   add({ id, ofAnswer, texts, before, after }: Past): void {
     const checks = [before, after].map((decision) => (ofAnswer ? decision?.answers : decision?.requests));
     for (const check of checks) for (const { name } of check?.judges ?? []) this.#unasked.add(name);
+    this.#imagesUnread ||= [before, after].some((decision) => !ofAnswer && decision?.readsImages);
     const [was, is] = checks.map((check) => findingsOf(check, texts)) as [Found, Found];
     for (const key of new Set([...was.keys(), ...is.keys()])) {
       const [from, to] = [was.get(key) ?? PASSES, is.get(key) ?? PASSES];
@@ -60,6 +62,7 @@ export class DryRun {
       changes: changes.map(({ change, count, sampleIds }) => ({ ...change, count, sampleIds })),
       outcomes: [...this.#outcomes.values()],
       unaskedJudges: [...this.#unasked],
+      imagesUnread: this.#imagesUnread,
     };
   }
 

@@ -4,6 +4,7 @@ import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import { bareImage } from '@landfall/images/bare.ts';
 import { ImageError } from '@landfall/images/errors.ts';
 import { Page } from '@landfall/ocr/page.ts';
+import type { Reading } from '@landfall/ocr/reading.ts';
 import { LRUCache } from 'lru-cache';
 import type { Flow } from '../edge/governance.ts';
 import type { ImageReaders } from '../ocr/image-readers.ts';
@@ -115,12 +116,14 @@ export class ImageCheck {
     let shown = bare;
     const flagged = new Set<string>();
     for (let coats = 0; ; coats++) {
-      const pages = (await this.#readers.read(shown, signal)).map((reading) => new Page(reading));
+      const readings = await this.#readers.read(shown, signal);
+      const pages = pagesOf(readings);
       const weighed = pages.map((page) => ({ page, ...check.weigh(page.text) }));
       const blocked = weighed.flatMap((one) => one.blocked);
       const covered = weighed.flatMap((one) => one.covered.map(({ type }) => type));
       for (const name of weighed.flatMap((one) => one.flagged)) flagged.add(name);
-      const texts = pages.map(({ text }) => text).filter((text) => text !== '');
+      // Judges and reviewers get words.
+      const texts = readings.map((reading) => new Page(reading, true).text).filter((text) => text !== '');
       if (blocked.length > 0) return refused(blocked);
       if (covered.length === 0) {
         return { blocked, flagged: [...flagged], texts, instead: shown === bytes ? undefined : shown };
@@ -133,6 +136,12 @@ export class ImageCheck {
       shown = await this.#readers.paint(shown, areas.flat(), signal);
     }
   }
+}
+
+/** All texts that an image may be read as: words may have run together, and what looks like a blank may be none. */
+function pagesOf(readings: readonly Reading[]): Page[] {
+  const pages = readings.flatMap((reading) => [new Page(reading, true), new Page(reading)]);
+  return pages.filter(({ text }, i) => pages.findIndex((page) => page.text === text) === i);
 }
 
 const refused = (kinds: readonly string[]): Ruling => ({

@@ -17,6 +17,11 @@ export class ImageCounts {
     this.#milliseconds += ms;
   }
 
+  /** A tenant's images by what became of them. */
+  of(tenant: string): Partial<Record<ImageOutcome, number>> {
+    return Object.fromEntries(this.#tenants.get(tenant) ?? []);
+  }
+
   /** Figures among the gateway's metrics. @returns ends them */
   observe(readers: ImageReaders): () => void {
     const images = { description: 'Images that content policies had read, by what became of them' };

@@ -17,10 +17,14 @@ export class Page {
   readonly text: string;
   readonly #pieces: readonly Piece[];
 
-  constructor({ lines }: Reading) {
+  /**
+   * @param parted puts blanks where one may stand that was not read: words that ran together are words again, and some
+   *   that are one are in pieces. What is looked for may be in either text.
+   */
+  constructor({ lines }: Reading, parted = false) {
     const pieces: Piece[] = [];
     let text = '';
-    for (const row of rowsOf(lines)) {
+    for (const row of rowsOf(parted ? lines.map(withBlanks) : lines)) {
       if (text !== '') text += '\n';
       for (const [i, line] of row.entries()) {
         if (i > 0) text += ' ';
@@ -40,6 +44,21 @@ export class Page {
       return first < last ? [partOf(line, line.edges[first]!, line.edges[last]!)] : [];
     });
   }
+}
+
+/** A line with the blanks that it may have. */
+function withBlanks(line: ReadLine): ReadLine {
+  let text = '';
+  const edges = [0];
+  for (let unit = 0; unit < line.text.length; unit++) {
+    if (line.blanks.includes(unit)) {
+      text += ' ';
+      edges.push(edges.at(-1)!);
+    }
+    text += line.text[unit];
+    edges.push(line.edges[unit + 1]!);
+  }
+  return { ...line, text, edges, blanks: [] };
 }
 
 /** The part of a line between two fractions of its length. */

@@ -40,7 +40,7 @@ export class Levels {
   async straight(quad: Quad, width: number, height: number): Promise<Float32Array> {
     const [begin, end, , below] = quad;
     const rows = Math.hypot(below.x - begin.x, below.y - begin.y);
-    const level = Math.max(0, Math.floor(Math.log2(rows / height)));
+    const level = Math.max(0, Math.round(Math.log2(rows / height)));
     const { width: across, height: down, rgb } = await this.#level(level);
     const scale = 2 ** -level;
     const out = new Float32Array(3 * width * height);

@@ -15,6 +15,8 @@ export interface ReadLine {
    * between `edges[i]` and `edges[i + 1]`.
    */
   edges: number[];
+  /** Places in the text before which a blank may stand that was not read. */
+  blanks: number[];
   quad: Quad;
   /** Mean probability of its characters, 0 to 1. */
   confidence: number;

@@ -51,17 +51,16 @@ export class LineRecognizer {
     const places = found.map(({ step }) => Math.min(1, ((step + 0.5) * padded) / steps / width));
     let text = '';
     const edges = [0];
-    const add = (character: string, edge: number) => {
+    const blanks: number[] = [];
+    for (const [i, { label, behindBlank }] of found.entries()) {
+      if (behindBlank) blanks.push(text.length);
+      const character = this.#characters[label - 1] ?? '';
+      const edge = i + 1 < found.length ? (places[i]! + places[i + 1]!) / 2 : 1;
       for (let unit = 0; unit < character.length; unit++) edges.push(edge);
       text += character;
-    };
-    for (const [i, { label, behindBlank }] of found.entries()) {
-      if (behindBlank) add(' ', edges.at(-1)!);
-      const edge = i + 1 < found.length ? (places[i]! + places[i + 1]!) / 2 : 1;
-      add(this.#characters[label - 1] ?? '', edge);
     }
     const confidence = found.reduce((sum, one) => sum + one.probability, 0) / found.length;
-    return { text, edges, quad, confidence };
+    return { text, edges, blanks, quad, confidence };
   }
 }
 

@@ -51,7 +51,7 @@ export const contentDryRunCommands: Record<string, Command> = {
 };
 
 function reportText({ invocations, withoutText }: DryRunContentPolicyResponse, report: DryRunReport): string {
-  const { changes, reviews, unaskedJudges, version } = report;
+  const { changes, reviews, unaskedJudges, imagesUnread, version } = report;
   const rows = changes.map(({ type, category, ofAnswers, before, after, count, sampleIds }) => [
     category ? `${type} (${member(ContentCategory, category)})` : type,
     ofAnswers ? 'answers' : 'requests',
@@ -64,6 +64,7 @@ function reportText({ invocations, withoutText }: DryRunContentPolicyResponse, r
       ? 'nothing would change'
       : table(['FOUND', 'IN', 'CHANGE', 'COUNT', 'SUCH AS'], rows),
     ...(unaskedJudges.length > 0 ? [`judges were not asked: ${unaskedJudges.join(', ')}`] : []),
+    ...(imagesUnread ? ['images were not read: the log keeps none'] : []),
   ].join('\n');
 }
 
