@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type NamedTensor, writeSafetensors } from '@landfall/graph/checkpoint/safetensors.ts';
 import sharp from 'sharp';
+import { squareProcessor } from './square-processor.ts';
 import { IMAGE_TOKEN, random, TINY, tensor, tinyConfig, tinyWeights, writeTokenizer } from './tiny-model.ts';
 
 /** A grid of 3 x 2 would be no square: towers take squares. */
@@ -39,21 +40,7 @@ export function writeTinyLlava(folder: string, options: { seed?: number; parts?:
     },
   };
   writeFileSync(path.join(folder, 'config.json'), JSON.stringify(config));
-  const size = { height: imageSize, width: imageSize };
-  const processor = {
-    image_processor_type: 'CLIPImageProcessor',
-    processor_class: 'LlavaProcessor',
-    size,
-    crop_size: size,
-    do_resize: true,
-    do_center_crop: true,
-    do_rescale: true,
-    rescale_factor: 1 / 255,
-    do_normalize: true,
-    image_mean: [0.5, 0.5, 0.5],
-    image_std: [0.25, 0.25, 0.25],
-    resample: 3,
-  };
+  const processor = squareProcessor(imageSize, { processor_class: 'LlavaProcessor' });
   writeFileSync(path.join(folder, 'preprocessor_config.json'), JSON.stringify(processor));
   const next = random(options.seed ?? 1);
   const weights = new Map<string, NamedTensor>();

@@ -1,6 +1,7 @@
 import type { Value } from '@landfall/graph/onnx/graph.ts';
+import { squareProcessor } from '../square-processor.ts';
 import { EOS, SPECIAL, TINY } from '../tiny-model.ts';
-import { squareProcessor, TinyGraph, writeExported } from './folder.ts';
+import { TinyGraph, writeExported } from './folder.ts';
 
 const SIDE = 12;
 const PATCH = 4;

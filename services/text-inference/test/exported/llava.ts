@@ -1,5 +1,6 @@
+import { squareProcessor } from '../square-processor.ts';
 import { IMAGE_TOKEN, TINY } from '../tiny-model.ts';
-import { squareProcessor, writeExported } from './folder.ts';
+import { writeExported } from './folder.ts';
 import { PARTS_TEMPLATE } from './templates.ts';
 
 const SIDE = 12;
