@@ -15,7 +15,9 @@ export function writeClipModel(folder: string): void {
     cpSync(join(REFERENCE, file), join(folder, file), { recursive: true });
   const marks = ['<pad>', 'unused1', 'unused2', 'unused3', '<|startoftext|>', '<|endoftext|>'];
   const letters = [...'abcdefghijklmnopqrstuvwxyz0'];
-  const vocabulary = [...marks, ...letters, ...letters.map((letter) => `${letter}</w>`)];
+  // What a mark is spelt with has tokens of its own: a text that spells one is not unknown words.
+  const signs = ['<', '|</w>', '|', '></w>'];
+  const vocabulary = [...marks, ...letters, ...letters.map((letter) => `${letter}</w>`), ...signs];
   const vocab = Object.fromEntries(vocabulary.map((token, id) => [token, id]));
   const special = (id: number) => ({
     ...{ id, content: marks[id], single_word: false, lstrip: false, rstrip: false },

@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
+import { guardSpecialTokens } from '@landfall/graph/checkpoint/special-tokens.ts';
 import { IMAGE_PLACE } from './example.ts';
 
 /** A turn of a chat. */
@@ -39,12 +40,8 @@ export interface Tokenizer {
   placeImages?(content: string): string | TurnPart[];
 }
 
-/** A noncharacter that Unicode keeps for use inside a program. */
-const MARK = '\ufdd0';
-
 interface Internals {
-  pre_tokenizer: ((text: string, options?: object) => string[]) | null;
-  get_added_tokens_decoder(): Map<number, { content: string; special: boolean }>;
+  get_added_tokens_decoder(): Map<number, { content: string }>;
 }
 
 /**
@@ -64,26 +61,15 @@ export async function loadTokenizer(folder: string, imageToken?: number): Promis
   const tokenizer = await AutoTokenizer.from_pretrained(path.resolve(folder), { local_files_only: true });
   const inner = (tokenizer as unknown as { _tokenizer: Internals })._tokenizer;
 
-  // transformers.js finds special tokens anywhere in a text before it splits it. `guard` breaks those that a row
-  // spells by a mark, which is taken out again between that search and the model's own splitting.
-  const split = inner.pre_tokenizer;
-  inner.pre_tokenizer = (text, options) => {
-    const plain = text.replaceAll(MARK, '');
-    return split ? split(plain, options) : [plain];
-  };
   const added = inner.get_added_tokens_decoder();
   const image = imageToken === undefined ? undefined : added.get(imageToken)?.content;
   if (imageToken !== undefined && !image)
     throw new Error(`tokenizer.json has no added token ${imageToken}, the model's image token`);
-  const special = [...added.values()].filter(({ special, content }) => special || content === image);
-  const specialTokens = new Set(special.map((token) => token.content).filter((content) => content !== ''));
-  const pattern = specialTokens.size > 0 ? anyOf([...specialTokens]) : undefined;
+  const { contents: specialTokens, guard } = guardSpecialTokens(
+    tokenizer,
+    ({ special, content }) => special || content === image,
+  );
   const template = readTemplate(folder) ?? tokenizer.chat_template ?? undefined;
-
-  const guard = (text: string) => {
-    const clean = text.replaceAll(MARK, '');
-    return pattern ? clean.replace(pattern, `$1${MARK}`) : clean;
-  };
   const byParts = image !== undefined && rendersParts(tokenizer, template, image);
 
   return {
@@ -133,12 +119,6 @@ function checkJson(folder: string, name: string): void {
   } catch {
     throw new Error(`${name} is not JSON`);
   }
-}
-
-/** Finds the first character of each of these strings; a look-ahead, so that overlapping ones are found too. */
-function anyOf(strings: string[]): RegExp {
-  const longestFirst = strings.sort((a, b) => b.length - a.length).map((text) => RegExp.escape(text));
-  return new RegExp(`(?=(?:${longestFirst.join('|')}))(.)`, 'gsu');
 }
 
 /** Newer folders keep the template in a file of its own, which transformers.js does not read. */

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { AutoTokenizer, env, type PreTrainedTokenizer } from '@huggingface/transformers';
 import { CheckpointError } from '@landfall/graph/checkpoint/errors.ts';
 import { readJsonObject } from '@landfall/graph/checkpoint/read-json.ts';
+import { guardSpecialTokens, type SpecialTokens } from '@landfall/graph/checkpoint/special-tokens.ts';
 import { openClip } from '@landfall/graph/checkpoint/vision.ts';
 import { ClipEncoder } from '@landfall/graph/vision/clip-encoder.ts';
 import {
@@ -19,12 +20,14 @@ export class Embedder {
   readonly #encoder: ClipEncoder;
   readonly #processor: ImageProcessor;
   readonly #tokenizer: PreTrainedTokenizer;
+  readonly #special: SpecialTokens;
 
   private constructor(encoder: ClipEncoder, processor: ImageProcessor, tokenizer: PreTrainedTokenizer) {
     this.dimensions = encoder.config.projectionSize;
     this.#encoder = encoder;
     this.#processor = processor;
     this.#tokenizer = tokenizer;
+    this.#special = guardSpecialTokens(tokenizer);
   }
 
   /** @throws CheckpointError for a folder that holds no CLIP model, or not all of one */
@@ -61,11 +64,15 @@ export class Embedder {
     return this.#rows(await this.#encoder.images(pixels));
   }
 
-  /** Texts longer than the model reads are cut off before their end mark. @returns a vector of length 1 for each */
+  /**
+   * Texts longer than the model reads are cut off before their end mark. A mark that a text spells is words like others:
+   * it would end the text there, and texts that differ behind it would mean the same.
+   * @returns a vector of length 1 for each
+   */
   async texts(texts: readonly string[]): Promise<Float32Array[]> {
     const most = this.#encoder.config.text.maxPositions;
     const tokens = texts.map((text) => {
-      const ids = this.#tokenizer.encode(text);
+      const ids = this.#tokenizer.encode(this.#special.guard(text));
       return ids.length > most ? [...ids.slice(0, most - 1), ids.at(-1)!] : ids;
     });
     return this.#rows(await this.#encoder.texts(tokens));
