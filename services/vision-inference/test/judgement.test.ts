@@ -5,6 +5,7 @@ import { TimeBucket } from '@landfall/proto/landfall/vision/v1/inspection_servic
 import { CalibrationMethod } from '@landfall/proto/landfall/vision/v1/profile_service_pb.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { generator, testSeed } from '../../graph/test/random.ts';
+import { logitCurve } from '../src/calibration/apply.ts';
 import { SUM_UP } from '../src/db/migrations/counts.ts';
 import { answerOf, picture, type Script, seeing } from './seeing.ts';
 import { type Stage, stage } from './stage.ts';
@@ -87,10 +88,18 @@ test('confidences are fitted to what people decided, and the next report says th
   expect(calibration!.temperature).toBeGreaterThan(2);
   expect(calibration!.errorBefore).toBeGreaterThan(0.2);
   expect(calibration!.errorAfter).toBeLessThan(calibration!.errorBefore);
+  expect(calibration!.logLossAfter).toBeLessThan(calibration!.logLossBefore);
   script = { text: scratch, report: 0.98 };
   const [defect] = (await inspected('judged')).defects;
   expect(defect!.rawConfidence).toBeCloseTo(0.98, 6);
   expect(defect!.confidence).toBeLessThan(0.9);
+  const { calibration: platt } = await profiles.calibrateProfile({
+    ...{ name: 'judged', model: MODEL, method: CalibrationMethod.PLATT, requestId: 'platt' },
+  });
+  const { temperature, offset } = platt!;
+  expect(offset).not.toBe(0);
+  const [moved] = (await inspected('judged')).defects;
+  expect(moved!.confidence).toBeCloseTo(logitCurve(temperature, offset)(0.98), 6);
   const isotonic = await profiles.calibrateProfile({
     ...{ name: 'judged', model: MODEL, method: CalibrationMethod.ISOTONIC, requestId: 'iso' },
   });
@@ -104,7 +113,7 @@ test('confidences are fitted to what people decided, and the next report says th
   expect(profile!.calibrations).toEqual([isotonic.calibration]);
   // What was reported before stays as it was reported.
   const { reports } = await at.inspections.listReports({ profile: 'judged', pageSize: 500 });
-  expect(reports.filter(({ calibrated }) => calibrated)).toHaveLength(2);
+  expect(reports.filter(({ calibrated }) => calibrated)).toHaveLength(3);
 }, 120_000);
 
 test('reviews that all say the same teach nothing', async (t) => {

@@ -16,7 +16,7 @@ import { type Agreement, agreementOf } from './inspect-attention.ts';
 import { folderPieces, madePieces, type Piece, writePieces } from './inspect-folder.ts';
 import { type Report, UsageError } from './report.ts';
 
-const DEPLOYMENT = 'inspect';
+export const DEPLOYMENT = 'inspect';
 /** The built-in profile that is taken, and its name with the bench's looks and threshold. */
 const BUILT_IN = 'surface';
 const PROFILE = 'surface-bench';
@@ -28,7 +28,7 @@ const IN_FLIGHT = 4;
 /** Far from the seeds of training, which begin at a million. */
 const SEED = 70_000_000;
 
-const SEVERITIES: Partial<Record<Severity, string>> = {
+export const SEVERITIES: Partial<Record<Severity, string>> = {
   [Severity.SLIGHT]: 'slight',
   [Severity.MODERATE]: 'moderate',
   [Severity.SEVERE]: 'severe',
@@ -85,7 +85,8 @@ interface Seen {
   inspection: Inspection;
 }
 
-async function deployInspector({ registry, balancer }: MeshClients): Promise<void> {
+/** The demo's model, ready to inspect. @returns `models:/name/version` */
+export async function deployInspector({ registry, balancer }: MeshClients): Promise<string> {
   const { version } = await registry.importModel({
     requestId: randomUUID(),
     name: 'surface-inspector',
@@ -95,6 +96,7 @@ async function deployInspector({ registry, balancer }: MeshClients): Promise<voi
     { requestId: randomUUID(), name: DEPLOYMENT, model: version!.ref, replicas: 1, waitReady: true },
     { timeoutMs: 90_000 },
   );
+  return version!.ref;
 }
 
 /** @param heatMaps how many of the first images are explained too */

@@ -12,6 +12,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   clip: () => import('./clip.ts'),
   gateway: () => import('./gateway.ts'),
   inspect: () => import('./inspect.ts'),
+  'inspect-calibration': () => import('./inspect-calibration.ts'),
   'inspect-statistics': () => import('./inspect-statistics.ts'),
   'make-model': () => import('./make-model.ts'),
   mesh: () => import('./mesh.ts'),

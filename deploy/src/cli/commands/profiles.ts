@@ -1,13 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { fromJsonString, toJsonString } from '@bufbuild/protobuf';
 import {
+  type Calibration,
   CalibrationSchema,
   ProfileSchema,
   type ProfileSpec,
   ProfileSpecSchema,
 } from '@landfall/proto/landfall/vision/v1/profile_pb.js';
-import { ListProfilesResponseSchema } from '@landfall/proto/landfall/vision/v1/profile_service_pb.js';
-import { type Command, numberOf, reference, UsageError } from '../command.ts';
+import {
+  CalibrationMethod,
+  ListProfilesResponseSchema,
+} from '@landfall/proto/landfall/vision/v1/profile_service_pb.js';
+import { type Command, enumOf, numberOf, reference, textOf, UsageError } from '../command.ts';
 import { table } from '../render.ts';
 
 export const profileCommands: Record<string, Command> = {
@@ -77,22 +81,37 @@ export const profileCommands: Record<string, Command> = {
     usage: 'profiles calibrate NAME REFERENCE',
     summary: "Fits a model's confidences under a profile to what reviews have decided.",
     arguments: ['NAME', 'REFERENCE'],
-    options: {},
-    meaning: {},
+    options: { method: { type: 'string' } },
+    meaning: {
+      method: 'temperature, platt or isotonic; without it the simplest that makes confidences as true as any',
+    },
     example: 'profiles calibrate surface inspector/1.0.0',
     async run(session) {
       const model = await reference(session, session.args[1]!);
+      const { method } = session.values;
       const { calibration } = await session.clients.profiles.calibrateProfile({
-        name: session.args[0]!,
-        model,
+        ...{ name: session.args[0]!, model },
+        ...(method
+          ? { method: enumOf(CalibrationMethod, textOf(session.values, 'method'), '--method') }
+          : {}),
       });
       session.print(CalibrationSchema, calibration!, () => {
-        const { reviews, errorBefore, errorAfter } = calibration!;
-        return `by ${reviews} reviews: expected calibration error ${errorBefore.toFixed(3)} before, ${errorAfter.toFixed(3)} after`;
+        const { reviews, errorBefore, errorAfter, logLossBefore, logLossAfter } = calibration!;
+        return [
+          `by ${reviews} reviews: ${curveIn(calibration!)}`,
+          `expected calibration error ${errorBefore.toFixed(3)} before, ${errorAfter.toFixed(3)} after`,
+          `cross entropy ${logLossBefore.toFixed(3)} before, ${logLossAfter.toFixed(3)} after, on reviews not fitted to`,
+        ].join('\n');
       });
     },
   },
 };
+
+function curveIn({ points, temperature, offset }: Calibration): string {
+  if (points.length > 0) return `a curve of ${points.length} points`;
+  if (temperature === 1 && offset === 0) return 'nothing makes confidences truer; they stay as they are';
+  return `temperature ${temperature.toFixed(2)}, offset ${offset.toFixed(2)}`;
+}
 
 function specOf(file: string): ProfileSpec {
   try {

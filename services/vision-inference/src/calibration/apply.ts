@@ -7,12 +7,11 @@ export type Curve = (raw: number) => number;
 const EDGE = 1e-6;
 const within = (p: number) => Math.min(1 - EDGE, Math.max(EDGE, p));
 
-/** Log-odds divided by a temperature: above 1 makes sure models humbler. */
-export function temperatureCurve(temperature: number): Curve {
-  return (raw) => {
-    const p = within(raw);
-    return within(1 / (1 + Math.exp(-Math.log(p / (1 - p)) / temperature)));
-  };
+export const logit = (p: number): number => Math.log(within(p) / (1 - within(p)));
+
+/** Log-odds divided by a temperature, above 1 to make sure models humbler, and moved by an offset. */
+export function logitCurve(temperature: number, offset: number): Curve {
+  return (raw) => within(1 / (1 + Math.exp(-(logit(raw) / temperature + offset))));
 }
 
 /** Linear between points in order of `raw`, flat beyond the outer ones. */
@@ -31,5 +30,5 @@ export function pointsCurve(points: readonly { raw: number; calibrated: number }
 export function curveFor(calibrations: readonly Calibration[], model: string): Curve | undefined {
   const found = calibrations.find((calibration) => calibration.model === model);
   if (!found) return undefined;
-  return found.points.length > 0 ? pointsCurve(found.points) : temperatureCurve(found.temperature);
+  return found.points.length > 0 ? pointsCurve(found.points) : logitCurve(found.temperature, found.offset);
 }

@@ -1,4 +1,5 @@
 import type { EntityManager } from '@landfall/common/db/database.ts';
+import type { Defect, Report } from '@landfall/proto/landfall/vision/v1/inspection_pb.js';
 import { ReportEntity, ReviewEntity } from '../db/inspection-entities.ts';
 import { reportReply } from '../domain/reports.ts';
 import { decisionOf } from '../domain/reviews.ts';
@@ -10,9 +11,25 @@ const MOST = 10_000;
 const BATCH = 500;
 
 /**
- * What reports of a model claimed and reviews decided, the newest first: each defect that the model named, whether it was
- * reported or left out, with its confidence; and of a piece without any, the probability that it has one.
+ * What a report claims: each defect that the model named, whether it was reported or left out, with its confidence; and of
+ * a piece without any, the probability that it has one.
+ * @param decided the defects as they are
+ * @param rawProbability of a defect, by the model's probabilities
  */
+export function claimsOf(
+  { defects, belowThreshold }: Pick<Report, 'defects' | 'belowThreshold'>,
+  decided: readonly Defect[],
+  rawProbability: number,
+): Pick<Claim, 'raw' | 'right'>[] {
+  const named = [...defects, ...belowThreshold];
+  if (named.length === 0) return [{ raw: rawProbability, right: decided.length > 0 }];
+  return named.map((one) => ({
+    raw: one.rawConfidence,
+    right: decided.some((defect) => matches(defect, one)),
+  }));
+}
+
+/** What reports of a model claimed and reviews decided, the newest first. */
 export async function decidedClaims(
   em: EntityManager,
   tenant: string,
@@ -29,15 +46,9 @@ export async function decidedClaims(
     const part = reviews.slice(i, i + BATCH);
     const rows = await em.find(ReportEntity, { id: { $in: part.map(({ reportId }) => reportId) } });
     const reports = new Map((await reportReply(em, rows)).map((report) => [report.id, report]));
-    for (const { reportId, content, rawProbability, weight } of part) {
-      const report = reports.get(reportId)!;
-      const { defects } = decisionOf(content);
-      const named = [...report.defects, ...report.belowThreshold];
-      for (const one of named) {
-        const right = defects.some((defect) => matches(defect, one));
-        claims.push({ raw: one.rawConfidence, right, weight });
-      }
-      if (named.length === 0) claims.push({ raw: rawProbability, right: defects.length > 0, weight });
+    for (const { id: review, reportId, content, rawProbability, weight } of part) {
+      const found = claimsOf(reports.get(reportId)!, decisionOf(content).defects, rawProbability);
+      claims.push(...found.map((claim) => ({ ...claim, weight, review })));
     }
   }
   return { claims, reviews: reviews.length };

@@ -1,16 +1,30 @@
 import { expect, test } from 'vitest';
 import { generator, testSeed } from '../../../graph/test/random.ts';
-import { temperatureCurve } from './apply.ts';
-import { type Claim, calibrationError, curveOf, fitIsotonic, fitTemperature, heldOutError } from './fit.ts';
+import { logitCurve } from './apply.ts';
+import {
+  type Claim,
+  calibrationError,
+  curveOf,
+  fitIsotonic,
+  fitNothing,
+  fitTemperature,
+  logLoss,
+} from './fit.ts';
+import { fitPlatt } from './fit-platt.ts';
+import { chooseFit, judgedFit, truthOf } from './judge-fit.ts';
 
 const random = generator(testSeed('calibration'));
 
-/** Claims of a model that is surer than it is right: its log-odds are three times too large. */
-const overconfident = (count: number): Claim[] =>
-  Array.from({ length: count }, () => {
+/** Claims whose log-odds are as wrong as it takes for a temperature and an offset to make them true. */
+const claims = (count: number, { temperature = 1, offset = 0 }): Claim[] =>
+  Array.from({ length: count }, (_, i) => {
     const truth = 0.02 + 0.96 * random();
-    return { raw: temperatureCurve(1 / 3)(truth), right: random() < truth, weight: 1 };
+    const raw = logitCurve(1 / temperature, -offset * temperature)(truth);
+    return { raw, right: random() < truth, weight: 1, review: String(i) };
   });
+
+/** Of a model that is surer than it is right. */
+const overconfident = (count: number) => claims(count, { temperature: 3 });
 
 test('the temperature of an overconfident model is found', () => {
   const fit = fitTemperature(overconfident(4000));
@@ -18,25 +32,62 @@ test('the temperature of an overconfident model is found', () => {
   expect('temperature' in fit && fit.temperature).toBeLessThan(3.6);
 });
 
+test('temperature and offset of a model that is too sure, and too ready to see defects, are found', () => {
+  const fit = fitPlatt(claims(6000, { temperature: 2, offset: -1 }));
+  expect('offset' in fit && Math.abs(fit.temperature - 2)).toBeLessThan(0.4);
+  expect('offset' in fit && Math.abs(fit.offset + 1)).toBeLessThan(0.2);
+});
+
 test.each([
   ['temperature', fitTemperature],
   ['isotonic', fitIsotonic],
+  ['Platt', fitPlatt],
 ])('%s makes confidences true on claims that it had not seen', (_, fit) => {
-  const claims = overconfident(4000);
-  expect(calibrationError(claims)).toBeGreaterThan(0.1);
-  expect(heldOutError(claims, fit)).toBeLessThan(0.05);
-  expect(calibrationError(overconfident(4000), curveOf(fit(claims)))).toBeLessThan(0.05);
+  const seen = overconfident(4000);
+  expect(calibrationError(seen)).toBeGreaterThan(0.1);
+  const { after } = judgedFit(seen, fit);
+  expect(after.error).toBeLessThan(0.05);
+  expect(after.logLoss).toBeLessThan(truthOf(seen).logLoss);
+  expect(calibrationError(overconfident(4000), curveOf(fit(seen)))).toBeLessThan(0.05);
+});
+
+test('the simplest is chosen that does as well, and nothing where nothing helps', () => {
+  const methods = [fitNothing, fitTemperature, fitPlatt, fitIsotonic];
+  const chosen = (those: Claim[]) => chooseFit(those, methods).fit;
+  const hot = chosen(overconfident(2000));
+  expect(hot).toMatchObject({ offset: 0 });
+  expect('temperature' in hot && hot.temperature).toBeGreaterThan(2);
+  const moved = chosen(claims(4000, { temperature: 1, offset: -1.5 }));
+  expect('offset' in moved && moved.offset).toBeLessThan(-1);
+  // A step is no curve of log-odds.
+  const stepped = claims(4000, {}).map((claim) => ({
+    ...claim,
+    right: random() < (claim.raw < 0.8 ? 0.2 : 0.6),
+  }));
+  expect(chosen(stepped)).toHaveProperty('points');
+});
+
+test('claims of one review are never on both sides of a fit', () => {
+  // Each piece's claims are all right or all wrong, at confidences of its own: who had seen one would know the others.
+  const pieces = Array.from({ length: 100 }, (_, i) => ({ raw: (i + 0.5) / 100, right: random() < 0.5 }));
+  const those = pieces.flatMap((piece, i) =>
+    Array.from({ length: 4 }, () => ({ ...piece, weight: 1, review: String(i) })),
+  );
+  const { fit, after } = judgedFit(those, fitIsotonic);
+  expect(logLoss(those, curveOf(fit))).toBeLessThan(Math.LN2);
+  expect(after.logLoss).toBeGreaterThan(Math.LN2);
 });
 
 test('curves never fall, and stay between 0 and 1, whatever the claims', () => {
   for (let i = 0; i < 200; i++) {
-    const claims = Array.from({ length: 1 + Math.floor(random() * 30) }, () => ({
+    const few = Array.from({ length: 1 + Math.floor(random() * 30) }, (_, i) => ({
       raw: random() < 0.3 ? Math.round(random() * 3) / 3 : random(),
       right: random() < 0.5,
       weight: random() < 0.5 ? 1 : 1 + random() * 50,
+      review: String(i),
     }));
-    for (const fit of [fitTemperature, fitIsotonic]) {
-      const curve = curveOf(fit(claims));
+    for (const fit of [fitTemperature, fitIsotonic, fitPlatt]) {
+      const curve = curveOf(fit(few));
       const values = Array.from({ length: 101 }, (_, step) => curve(step / 100));
       for (const [step, value] of values.entries()) {
         expect(value).toBeGreaterThan(0);
@@ -48,12 +99,14 @@ test('curves never fall, and stay between 0 and 1, whatever the claims', () => {
 });
 
 test('the error is the weighed distance of confidence and truth, bin by bin', () => {
-  const claims = [
-    { raw: 0.85, right: true, weight: 1 },
-    { raw: 0.85, right: false, weight: 1 },
-    { raw: 0.15, right: false, weight: 2 },
+  const three = [
+    { raw: 0.85, right: true, weight: 1, review: 'a' },
+    { raw: 0.85, right: false, weight: 1, review: 'b' },
+    { raw: 0.15, right: false, weight: 2, review: 'c' },
   ];
   // |1.7 - 1| + |0.3 - 0| over 4.
-  expect(calibrationError(claims)).toBeCloseTo(0.25, 12);
+  expect(calibrationError(three)).toBeCloseTo(0.25, 12);
+  expect(logLoss(three)).toBeCloseTo(-(Math.log(0.85) + Math.log(0.15) + 2 * Math.log(0.85)) / 4, 12);
+  expect(logLoss([])).toBe(0);
   expect(calibrationError([])).toBe(0);
 });

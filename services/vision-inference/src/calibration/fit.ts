@@ -1,4 +1,4 @@
-import { type Curve, pointsCurve, temperatureCurve } from './apply.ts';
+import { type Curve, logitCurve, pointsCurve } from './apply.ts';
 
 /** A claim that a report made, and whether people found it right. */
 export interface Claim {
@@ -7,6 +7,8 @@ export interface Claim {
   right: boolean;
   /** How many claims it stands for. */
   weight: number;
+  /** The review that decided it. */
+  review: string;
 }
 
 export interface Point {
@@ -14,22 +16,30 @@ export interface Point {
   calibrated: number;
 }
 
-export type Fit = { temperature: number } | { points: Point[] };
+/** What log-odds are divided by and what is added to them then, or a curve by points. */
+export type Fit = { temperature: number; offset: number } | { points: Point[] };
 
-const [COLDEST, HOTTEST] = [0.05, 20];
+/** A way of fitting. */
+export type FitMethod = (claims: readonly Claim[]) => Fit;
+
+/** Confidences stay as they are. */
+export const fitNothing: FitMethod = () => ({ temperature: 1, offset: 0 });
+
+/** Temperatures are looked for between these. */
+export const [COLDEST, HOTTEST] = [0.05, 20] as const;
 const STEPS = 60;
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
 /** The temperature of least cross entropy (Guo et al. 2017), by golden section over its logarithm. */
 export function fitTemperature(claims: readonly Claim[]): Fit {
-  const loss = (logT: number) => crossEntropy(claims, temperatureCurve(Math.exp(logT)));
+  const loss = (logT: number) => logLoss(claims, logitCurve(Math.exp(logT), 0));
   let [low, high] = [Math.log(COLDEST), Math.log(HOTTEST)];
   for (let i = 0; i < STEPS; i++) {
     const [a, b] = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
     if (loss(a) < loss(b)) high = b;
     else low = a;
   }
-  return { temperature: Math.exp((low + high) / 2) };
+  return { temperature: Math.exp((low + high) / 2), offset: 0 };
 }
 
 /**
@@ -67,7 +77,7 @@ export function fitIsotonic(claims: readonly Claim[]): Fit {
 }
 
 export const curveOf = (fit: Fit): Curve =>
-  'points' in fit ? pointsCurve(fit.points) : temperatureCurve(fit.temperature);
+  'points' in fit ? pointsCurve(fit.points) : logitCurve(fit.temperature, fit.offset);
 
 const BINS = 10;
 
@@ -85,24 +95,14 @@ export function calibrationError(claims: readonly Claim[], curve: Curve = (raw) 
   return all === 0 ? 0 : bins.reduce((sum, bin) => sum + Math.abs(bin.confidence - bin.right), 0) / all;
 }
 
-const FOLDS = 5;
-
-/** The same of a way of fitting, each fifth of the claims by a curve that had not seen it. */
-export function heldOutError(claims: readonly Claim[], fit: (claims: readonly Claim[]) => Fit): number {
-  const judged: Claim[] = [];
-  for (let fold = 0; fold < FOLDS; fold++) {
-    const seen = claims.filter((_, i) => i % FOLDS !== fold);
-    const curve = curveOf(fit(seen));
-    judged.push(
-      ...claims.filter((_, i) => i % FOLDS === fold).map((claim) => ({ ...claim, raw: curve(claim.raw) })),
-    );
-  }
-  return calibrationError(judged);
-}
-
-function crossEntropy(claims: readonly Claim[], curve: Curve): number {
-  return claims.reduce((sum, { raw, right, weight }) => {
-    const p = curve(raw);
-    return sum - weight * Math.log(Math.max(1e-12, right ? p : 1 - p));
-  }, 0);
+/** Mean cross entropy of a claim, in nats. */
+export function logLoss(claims: readonly Claim[], curve: Curve = (raw) => raw): number {
+  const [sum, all] = claims.reduce(
+    ([sum, all], { raw, right, weight }) => {
+      const p = curve(raw);
+      return [sum - weight * Math.log(Math.max(1e-12, right ? p : 1 - p)), all + weight];
+    },
+    [0, 0],
+  );
+  return all === 0 ? 0 : sum / all;
 }

@@ -9,7 +9,9 @@ import {
   CalibrationMethod,
 } from '@landfall/proto/landfall/vision/v1/profile_service_pb.js';
 import { decidedClaims } from '../../calibration/claims.ts';
-import { calibrationError, fitIsotonic, fitTemperature, heldOutError } from '../../calibration/fit.ts';
+import { fitIsotonic, fitNothing, fitTemperature } from '../../calibration/fit.ts';
+import { fitPlatt } from '../../calibration/fit-platt.ts';
+import { chooseFit, judgedFit, truthOf } from '../../calibration/judge-fit.ts';
 import type { ProfileRoute } from '../../context.ts';
 import { CalibrationEntity } from '../../db/profile-entities.ts';
 import { profileChanged } from '../../domain/profile-changes.ts';
@@ -18,6 +20,13 @@ import { findProfile } from '../../domain/profiles.ts';
 const FEWEST = 20;
 /** A curve of its own needs more than one number does. */
 const ENOUGH_FOR_ISOTONIC = 200;
+const FITS = {
+  [CalibrationMethod.TEMPERATURE]: fitTemperature,
+  [CalibrationMethod.ISOTONIC]: fitIsotonic,
+  [CalibrationMethod.PLATT]: fitPlatt,
+};
+/** The simplest first. */
+const BY_LOG_ODDS = [fitNothing, fitTemperature, fitPlatt];
 
 export const calibrateProfile: ProfileRoute<'calibrateProfile'> =
   ({ database }) =>
@@ -43,13 +52,15 @@ export const calibrateProfile: ProfileRoute<'calibrateProfile'> =
             reason: 'REVIEWS_ALL_ALIKE',
           });
         }
-        const { ISOTONIC, TEMPERATURE } = CalibrationMethod;
-        const chosen = method || (reviews >= ENOUGH_FOR_ISOTONIC ? ISOTONIC : TEMPERATURE);
-        const fit = chosen === ISOTONIC ? fitIsotonic : fitTemperature;
+        const before = truthOf(claims);
+        const { fit, after } =
+          method === CalibrationMethod.UNSPECIFIED
+            ? chooseFit(claims, reviews >= ENOUGH_FOR_ISOTONIC ? [...BY_LOG_ODDS, fitIsotonic] : BY_LOG_ODDS)
+            : judgedFit(claims, FITS[method]);
         const calibration = create(CalibrationSchema, {
-          ...{ model, reviews, ...fit(claims) },
-          errorBefore: calibrationError(claims),
-          errorAfter: heldOutError(claims, fit),
+          ...{ model, reviews, ...fit },
+          ...{ errorBefore: before.error, logLossBefore: before.logLoss },
+          ...{ errorAfter: after.error, logLossAfter: after.logLoss },
           time: timestampFromMs(Date.now()),
         });
         const content = toJsonString(CalibrationSchema, calibration);
