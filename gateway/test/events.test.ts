@@ -129,6 +129,55 @@ describe('server-sent events', () => {
     ending.abort();
   });
 
+  test('what is closed to a caller is left out, whichever field names it, and there for others', async (t) => {
+    if (!mesh) return t.skip();
+    const [deployed, configured] = [
+      'landfall.balancer.deployment.changed.v1',
+      'landfall.gateway.config.changed.v1',
+    ];
+    for (const resource of ['models/secret', 'deployments/ward']) {
+      const restricted = await call('AccessService', 'RestrictResource', { resource, restricted: true });
+      expect(restricted.status).toBe(200);
+      const right = { resource, grantee: 'group:doctors', right: 'ROLE_VIEWER' };
+      expect((await call('AccessService', 'GrantRight', right)).status).toBe(200);
+    }
+    const key = async (groups: string[]) => {
+      const made = await call('AdminService', 'CreateKey', { name: 'v', role: 'ROLE_VIEWER', groups });
+      return ((await made.json()) as { secret: string }).secret;
+    };
+    const gone = new AbortController();
+    const watch = (secret: string) =>
+      serverSent(`?subject=${READY}&subject=${deployed}&subject=${configured}`, gone.signal, {
+        authorization: `Bearer ${secret}`,
+      });
+    const [doctor, stranger] = [watch(await key(['doctors'])), watch(await key([]))];
+    await Promise.all([doctor.next(), stranger.next()]);
+    const tenant = 'default';
+    const closed: [string, object][] = [
+      [READY, { tenant, name: 'secret', ref: 'models:/secret/1.0.0' }],
+      [READY, { tenant, name: 'tuned', base: 'models:/secret/1.0.0' }],
+      [deployed, { tenant, name: 'ward', model: 'models:/open/1.0.0' }],
+      [deployed, { tenant, name: 'chat', model: 'models:/secret/1.0.0' }],
+      [configured, { tenant, author: 'key:1', method: 'm', resource: 'models/secret' }],
+    ];
+    for (const [subject, payload] of closed) await happen(subject, payload);
+    const open = { tenant, name: 'last' };
+    await happen(READY, open);
+    const seen = async (events: typeof doctor) => {
+      const all: unknown[] = [];
+      for (;;) {
+        const { data } = (await events.next()).value!;
+        // Keys that were made here are changes too.
+        if ((data as { author?: string }).author !== 'key:1' && 'author' in (data as object)) continue;
+        all.push(data);
+        if ((data as { name?: string }).name === 'last') return all;
+      }
+    };
+    expect(await seen(stranger)).toEqual([open]);
+    expect(await seen(doctor)).toEqual([...closed.map(([, payload]) => payload), open]);
+    gone.abort();
+  });
+
   test('bad questions are refused', async (t) => {
     if (!mesh) return t.skip();
     const ask = async (query: string, more: Record<string, string> = {}) => {

@@ -91,7 +91,7 @@ export type Excuse =
   | 'office'
   /** It is about calls, callers and texts: of reviews of content, say, which are for their caller and reviewers. */
   | 'nothing'
-  /** It tells of whatever happens in the tenant, and is about no single thing. */
+  /** It tells of whatever happens in the tenant, and leaves out itself what its caller may not know of. */
   | 'stream';
 
 const { method: admin } = AdminService;

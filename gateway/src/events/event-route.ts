@@ -40,7 +40,7 @@ export async function sendEvents(
     });
     out.write(': \n\n');
     heartbeat = setInterval(() => out.writableNeedDrain || out.write(': \n\n'), HEARTBEAT_MS);
-    yield* eventsOf(messages, passed as WatchEventsRequest, governed.caller.tenant, signal);
+    yield* eventsOf(messages, passed as WatchEventsRequest, governed.caller, signal);
   });
   try {
     // A page that reads slowly is waited for, and the broker keeps the rest.

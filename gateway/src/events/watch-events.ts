@@ -1,6 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { type Broker, EVENT_STREAM } from '@landfall/common/events/broker.ts';
+import { hasRules, knowsAll } from '@landfall/common/identity/check.ts';
+import type { Identity } from '@landfall/common/identity/identity.ts';
 import {
   type WatchEventsRequest,
   type WatchEventsResponse,
@@ -9,6 +11,7 @@ import {
 import { AckPolicy, type ConsumerMessages, DeliverPolicy, type JsMsg } from '@nats-io/jetstream';
 import { nanos } from '@nats-io/transport-node';
 import type { OwnStream } from '../context.ts';
+import { resourcesOfEvent } from './event-resources.ts';
 
 /** A consumer whose reader has gone is forgotten by the broker after so long. */
 const FORGOTTEN_MS = 30_000;
@@ -33,11 +36,15 @@ export async function subscribe(
   return consumer.consume({ max_messages: 64 });
 }
 
-/** The events of a subscription that are the tenant's, until the signal fires. */
+/**
+ * The events of a subscription that are the tenant's, until the signal fires, without those that are about or name what
+ * the caller may not know of.
+ * @param caller with the rights that they had when they began to watch
+ */
 export async function* eventsOf(
   messages: ConsumerMessages,
   { subjects }: WatchEventsRequest,
-  tenant: string,
+  caller: Identity,
   signal: AbortSignal,
 ): AsyncGenerator<WatchEventsResponse> {
   const stop = () => void messages.close();
@@ -46,7 +53,7 @@ export async function* eventsOf(
   try {
     for await (const message of messages) {
       if (subjects.length > 1 && !subjects.includes(message.subject)) continue;
-      const event = ofTenant(message, tenant);
+      const event = shownTo(caller, message);
       if (event) yield event;
     }
     signal.throwIfAborted();
@@ -57,20 +64,21 @@ export async function* eventsOf(
 }
 
 export const watchEvents: OwnStream<WatchEventsRequest, WatchEventsResponse> = ({ events }) =>
-  async function* (request, { tenant }, signal) {
-    yield* eventsOf(await subscribe(events.broker, request), request, tenant, signal);
+  async function* (request, caller, signal) {
+    yield* eventsOf(await subscribe(events.broker, request), request, caller, signal);
   };
 
-function ofTenant(message: JsMsg, tenant: string): WatchEventsResponse | undefined {
+function shownTo(caller: Identity, message: JsMsg): WatchEventsResponse | undefined {
   const payload = message.string();
-  let whose: unknown;
+  let fields: Record<string, unknown>;
   try {
-    whose = (JSON.parse(payload) as { tenant?: unknown }).tenant;
+    fields = JSON.parse(payload) as Record<string, unknown>;
   } catch {
     // Nobody's: what is no JSON is not of this mesh.
     return undefined;
   }
-  if (whose !== tenant) return undefined;
+  if (fields?.tenant !== caller.tenant) return undefined;
+  if (hasRules(caller) && !knowsAll(caller, resourcesOfEvent(message.subject, fields))) return undefined;
   return create(WatchEventsResponseSchema, {
     sequence: BigInt(message.seq),
     id: message.headers?.get('ce-id') ?? '',
