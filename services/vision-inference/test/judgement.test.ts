@@ -116,6 +116,28 @@ test('confidences are fitted to what people decided, and the next report says th
   expect(reports.filter(({ calibrated }) => calibrated)).toHaveLength(3);
 }, 120_000);
 
+test('a version of the profile that asks otherwise is calibrated by its own reviews alone', async (t) => {
+  if (!at) return t.skip();
+  const { profiles } = at;
+  const { profile } = await profiles.getProfile({ name: 'judged' });
+  const { spec, calibrations } = profile!;
+  expect(calibrations[0]).toMatchObject({ looks: 1, promptDigest: expect.stringMatching(/^sha256:/) });
+  script = { text: scratch, report: 0.98 };
+  for (const change of [{ looks: 2 }, { prompt: '<image>\n有没有缺陷?' }]) {
+    await profiles.putProfile({ name: 'judged', spec: { ...spec!, ...change } });
+    expect((await inspected('judged')).calibrated).toBe(false);
+    await decided('judged', true);
+    const calibrate = profiles.calibrateProfile({ name: 'judged', model: MODEL });
+    await expect(calibrate).rejects.toMatchObject({
+      ...{ code: status.FAILED_PRECONDITION, reason: 'TOO_FEW_REVIEWS' },
+      message: expect.stringContaining('1 reviews of'),
+    });
+  }
+  // Thresholds change what is done with confidences, not what they mean.
+  await profiles.putProfile({ name: 'judged', spec: { ...spec!, threshold: 0.1 } });
+  expect((await inspected('judged')).calibrated).toBe(true);
+}, 120_000);
+
 test('reviews that all say the same teach nothing', async (t) => {
   if (!at) return t.skip();
   const admin = { identity: { subject: 'key:a', tenant: 'alike', role: Role.EDITOR } };

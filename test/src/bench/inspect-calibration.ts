@@ -19,6 +19,7 @@ import { type Curve, curveFor } from '@landfall/vision-inference/calibration/app
 import { claimsOf } from '@landfall/vision-inference/calibration/claims.ts';
 import type { Claim } from '@landfall/vision-inference/calibration/fit.ts';
 import { type Truth, truthOf } from '@landfall/vision-inference/calibration/judge-fit.ts';
+import { askedBy } from '@landfall/vision-inference/inspection/question.ts';
 import { DEPLOYMENT, deployInspector, SEVERITIES } from './inspect.ts';
 import { madePieces, type Piece } from './inspect-folder.ts';
 import { type Report, UsageError } from './report.ts';
@@ -84,7 +85,7 @@ export async function run(report: Report, args: string[]): Promise<object> {
     for (const [name, method] of Object.entries(METHODS)) {
       const request = { requestId: name, name: PROFILE, model, method };
       const calibration = (await clients.profiles.calibrateProfile(request)).calibration!;
-      const curve = curveFor([calibration], model)!;
+      const curve = curveFor([calibration], model, askedBy(spec))!;
       const { errorBefore, logLossBefore, errorAfter, logLossAfter } = calibration;
       if (name === 'chosen') tell(report, 'reviewed.before', { error: errorBefore, logLoss: logLossBefore });
       tell(report, `reviewed.${name}`, { error: errorAfter, logLoss: logLossAfter });

@@ -1,4 +1,5 @@
 import type { Calibration } from '@landfall/proto/landfall/vision/v1/profile_pb.js';
+import type { Asked } from '../inspection/question.ts';
 
 /** A confidence as a curve of a calibration maps it. */
 export type Curve = (raw: number) => number;
@@ -26,9 +27,17 @@ export function pointsCurve(points: readonly { raw: number; calibrated: number }
   };
 }
 
-/** The curve that a profile has for a model; undefined where it has not been calibrated. */
-export function curveFor(calibrations: readonly Calibration[], model: string): Curve | undefined {
-  const found = calibrations.find((calibration) => calibration.model === model);
+/** The curve that a profile has for a model; undefined where it has not been calibrated, or the model was asked otherwise. */
+export function curveFor(
+  calibrations: readonly Calibration[],
+  model: string,
+  asked: Asked,
+): Curve | undefined {
+  const found = calibrations.find(
+    ({ model: own, promptDigest, looks }) =>
+      own === model &&
+      (promptDigest === '' || (promptDigest === asked.promptDigest && looks === asked.looks)),
+  );
   if (!found) return undefined;
   return found.points.length > 0 ? pointsCurve(found.points) : logitCurve(found.temperature, found.offset);
 }

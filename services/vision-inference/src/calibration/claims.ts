@@ -1,9 +1,11 @@
 import type { EntityManager } from '@landfall/common/db/database.ts';
 import type { Defect, Report } from '@landfall/proto/landfall/vision/v1/inspection_pb.js';
 import { ReportEntity, ReviewEntity } from '../db/inspection-entities.ts';
+import { profileOfReport } from '../domain/profiles.ts';
 import { reportReply } from '../domain/reports.ts';
 import { decisionOf } from '../domain/reviews.ts';
 import { matches } from '../inspection/decided.ts';
+import { type Asked, looksOf } from '../inspection/question.ts';
 import type { Claim } from './fit.ts';
 
 /** The newest decided reviews that a calibration is fitted to. */
@@ -29,12 +31,13 @@ export function claimsOf(
   }));
 }
 
-/** What reports of a model claimed and reviews decided, the newest first. */
+/** What reports of a model claimed that was asked so, and reviews decided, the newest first. */
 export async function decidedClaims(
   em: EntityManager,
   tenant: string,
   profile: string,
   model: string,
+  asked: Asked,
 ): Promise<{ claims: Claim[]; reviews: number }> {
   const reviews = await em.find(
     ReviewEntity,
@@ -42,14 +45,27 @@ export async function decidedClaims(
     { orderBy: { id: 'desc' }, limit: MOST },
   );
   const claims: Claim[] = [];
+  const looks = new Map<number, number>();
+  const wasAskedSo = async ({ promptDigest, profileVersion }: Report) => {
+    if (promptDigest !== asked.promptDigest) return false;
+    if (!looks.has(profileVersion)) {
+      const { spec } = await profileOfReport(em, tenant, profile, profileVersion);
+      looks.set(profileVersion, looksOf(spec!));
+    }
+    return looks.get(profileVersion) === asked.looks;
+  };
+  let decided = 0;
   for (let i = 0; i < reviews.length; i += BATCH) {
     const part = reviews.slice(i, i + BATCH);
     const rows = await em.find(ReportEntity, { id: { $in: part.map(({ reportId }) => reportId) } });
     const reports = new Map((await reportReply(em, rows)).map((report) => [report.id, report]));
     for (const { id: review, reportId, content, rawProbability, weight } of part) {
-      const found = claimsOf(reports.get(reportId)!, decisionOf(content).defects, rawProbability);
+      const report = reports.get(reportId)!;
+      if (!(await wasAskedSo(report))) continue;
+      decided++;
+      const found = claimsOf(report, decisionOf(content).defects, rawProbability);
       claims.push(...found.map((claim) => ({ ...claim, weight, review })));
     }
   }
-  return { claims, reviews: reviews.length };
+  return { claims, reviews: decided };
 }

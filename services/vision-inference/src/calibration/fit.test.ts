@@ -1,16 +1,8 @@
 import { expect, test } from 'vitest';
 import { generator, testSeed } from '../../../graph/test/random.ts';
 import { logitCurve } from './apply.ts';
-import {
-  type Claim,
-  calibrationError,
-  curveOf,
-  fitIsotonic,
-  fitNothing,
-  fitTemperature,
-  logLoss,
-} from './fit.ts';
-import { fitPlatt } from './fit-platt.ts';
+import { type Claim, calibrationError, curveOf, fitIsotonic, fitNothing, logLoss } from './fit.ts';
+import { fitPlatt, fitTemperature } from './fit-logits.ts';
 import { chooseFit, judgedFit, truthOf } from './judge-fit.ts';
 
 const random = generator(testSeed('calibration'));
@@ -65,6 +57,24 @@ test('the simplest is chosen that does as well, and nothing where nothing helps'
     right: random() < (claim.raw < 0.8 ? 0.2 : 0.6),
   }));
   expect(chosen(stepped)).toHaveProperty('points');
+});
+
+test.each([
+  ['temperature', fitTemperature],
+  ['isotonic', fitIsotonic],
+  ['Platt', fitPlatt],
+])('%s leaves a model that is sure and right as sure as its reviews allow', (_, fit) => {
+  const right = Array.from({ length: 60 }, (_, i) => i % 2 === 0);
+  const sure = right.map((right, i) => ({
+    ...{ raw: right ? 0.99 - i * 1e-5 : 0.01 + i * 1e-5, right, weight: 1, review: String(i) },
+  }));
+  const curve = curveOf(fit(sure));
+  for (const [i, { raw }] of sure.entries()) {
+    const p = right[i] ? curve(raw) : 1 - curve(raw);
+    // Thirty of thirty: not one of two, and not certainty.
+    expect(p).toBeGreaterThan(0.95);
+    expect(p).toBeLessThan(0.9999);
+  }
 });
 
 test('claims of one review are never on both sides of a fit', () => {

@@ -25,26 +25,10 @@ export type FitMethod = (claims: readonly Claim[]) => Fit;
 /** Confidences stay as they are. */
 export const fitNothing: FitMethod = () => ({ temperature: 1, offset: 0 });
 
-/** Temperatures are looked for between these. */
-export const [COLDEST, HOTTEST] = [0.05, 20] as const;
-const STEPS = 60;
-const GOLDEN = (Math.sqrt(5) - 1) / 2;
-
-/** The temperature of least cross entropy (Guo et al. 2017), by golden section over its logarithm. */
-export function fitTemperature(claims: readonly Claim[]): Fit {
-  const loss = (logT: number) => logLoss(claims, logitCurve(Math.exp(logT), 0));
-  let [low, high] = [Math.log(COLDEST), Math.log(HOTTEST)];
-  for (let i = 0; i < STEPS; i++) {
-    const [a, b] = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
-    if (loss(a) < loss(b)) high = b;
-    else low = a;
-  }
-  return { temperature: Math.exp((low + high) / 2), offset: 0 };
-}
-
 /**
  * Isotonic regression (Zadrozny and Elkan 2002) by pooling neighbours that go the wrong way; the ends of each pool become
- * points. Pools lean on one right and one wrong claim of half a weight each, so that few claims never say 0 or 1.
+ * points. Pools lean on one right and one wrong claim of half a weight each, so that few claims never say 0 or 1; those that
+ * were right as often are one, or each of many sure claims would lean by itself.
  */
 export function fitIsotonic(claims: readonly Claim[]): Fit {
   // Equal confidences are one place of the curve, whatever became of them.
@@ -58,7 +42,7 @@ export function fitIsotonic(claims: readonly Claim[]): Fit {
     pools.push({ from: raw, to: raw, ...place });
     for (;;) {
       const [before, last] = [pools.at(-2), pools.at(-1)!];
-      if (!before || before.right / before.weight <= last.right / last.weight) break;
+      if (!before || before.right / before.weight < last.right / last.weight) break;
       pools.splice(-2, 2, {
         ...{ from: before.from, to: last.to },
         ...{ right: before.right + last.right, weight: before.weight + last.weight },

@@ -20,7 +20,7 @@ import { imageRefused } from '../errors.ts';
 import { explain } from './attend.ts';
 import { judge } from './judge.ts';
 import { look } from './look.ts';
-import { questionDigest, questionOf } from './question.ts';
+import { askedBy, questionOf } from './question.ts';
 
 /** Where an inspection belongs. */
 export interface Origin {
@@ -53,21 +53,21 @@ export async function inspect(
   const spec = profile.spec!;
   const deployment = deploymentFor(spec, request, origin.field);
   const image = await takeImage(context, request, call, `${origin.field}image.content`);
-  const question = questionOf(spec);
+  const asked = askedBy(spec);
   const asking = { replicas, deployment, spec, call };
   const { text, answer, confidence, model, firstTokenMs } = await look(asking, image.bytes);
   const judgement = judge({
     ...{ profile, answer, image, confidence },
-    curve: curveFor(profile.calibrations, model),
+    curve: curveFor(profile.calibrations, model, asked),
   });
   const report = create(ReportSchema, {
     ...judgement.report,
     ...{ id: uuidv7(), model, deployment, line: request.line, item: request.item, author: subject },
-    ...{ time: timestampFromMs(Date.now()), imageKept: true, promptDigest: questionDigest(question) },
+    ...{ time: timestampFromMs(Date.now()), imageKept: true, promptDigest: asked.promptDigest },
     ...{ firstTokenMs, durationMs: performance.now() - begunMs },
   });
   const { spans } = judgement;
-  const seen = { ...image, image: image.bytes, model, prompt: question.prompt, answer: text };
+  const seen = { ...image, image: image.bytes, model, prompt: questionOf(spec).prompt, answer: text };
   const heatMap = request.includeHeatMap
     ? await explain(replicas, { ...seen, defects: report.defects, spans }, call)
     : new Uint8Array();

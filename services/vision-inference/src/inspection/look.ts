@@ -8,7 +8,7 @@ import { type Answer, AnswerError, readAnswer } from './answer.ts';
 import { askModel } from './ask-model.ts';
 import { type Confidence, confidenceOf } from './confidence.ts';
 import { thresholdOf } from './judge.ts';
-import { mostDefects, questionOf } from './question.ts';
+import { looksOf, mostDefects, questionOf } from './question.ts';
 
 /** What a model saw. */
 export interface Look {
@@ -46,7 +46,7 @@ export async function look(asking: Asking, image: Uint8Array): Promise<Look> {
   const { spec } = asking;
   const ids = spec.defectTypes.map(({ id }) => id);
   const least = Math.min(1, ...ids.map((id) => thresholdOf(spec, id)));
-  const count = ids.length > 0 ? Math.max(1, spec.looks) : 1;
+  const count = looksOf(spec);
   const looks = await Promise.all(
     WAYS.slice(0, count).map(async (way, i) =>
       lookOnce(asking, i === 0 ? image : await mirroredImage(image, way), least / count),

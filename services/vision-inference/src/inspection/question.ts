@@ -50,6 +50,22 @@ export function questionOf(spec: ProfileSpec, leastDefects = 0): Question {
   return { prompt, schema: JSON.stringify(objectOf(properties)), maxTokens };
 }
 
+/** How often a model is asked about an image: more than once only where there are defects to agree on. */
+export const looksOf = ({ looks, defectTypes }: ProfileSpec): number =>
+  defectTypes.length > 0 ? Math.max(1, looks) : 1;
+
+/** How a model was asked: confidences of reports that were asked for otherwise mean something else. */
+export interface Asked {
+  promptDigest: string;
+  looks: number;
+}
+
+/** How a profile has models asked. */
+export const askedBy = (spec: ProfileSpec): Asked => ({
+  promptDigest: questionDigest(questionOf(spec)),
+  looks: looksOf(spec),
+});
+
 /** `sha256:...` of what is asked, to tell whether two reports were asked alike. */
 export function questionDigest({ prompt, schema }: Question): string {
   return `sha256:${createHash('sha256')

@@ -9,13 +9,14 @@ import {
   CalibrationMethod,
 } from '@landfall/proto/landfall/vision/v1/profile_service_pb.js';
 import { decidedClaims } from '../../calibration/claims.ts';
-import { fitIsotonic, fitNothing, fitTemperature } from '../../calibration/fit.ts';
-import { fitPlatt } from '../../calibration/fit-platt.ts';
+import { fitIsotonic, fitNothing } from '../../calibration/fit.ts';
+import { fitPlatt, fitTemperature } from '../../calibration/fit-logits.ts';
 import { chooseFit, judgedFit, truthOf } from '../../calibration/judge-fit.ts';
 import type { ProfileRoute } from '../../context.ts';
 import { CalibrationEntity } from '../../db/profile-entities.ts';
 import { profileChanged } from '../../domain/profile-changes.ts';
 import { findProfile } from '../../domain/profiles.ts';
+import { askedBy } from '../../inspection/question.ts';
 
 const FEWEST = 20;
 /** A curve of its own needs more than one number does. */
@@ -39,11 +40,12 @@ export const calibrateProfile: ProfileRoute<'calibrateProfile'> =
     };
     return database.transaction((em) =>
       once(em, call, request, async () => {
-        const { version } = await findProfile(em, tenant, name);
-        const { claims, reviews } = await decidedClaims(em, tenant, name, model);
+        const { version, spec } = await findProfile(em, tenant, name);
+        const asked = askedBy(spec!);
+        const { claims, reviews } = await decidedClaims(em, tenant, name, model, asked);
         if (reviews < FEWEST) {
           throw failedPrecondition(
-            `${reviews} reviews of ${model} under '${name}' are decided; at least ${FEWEST} are needed`,
+            `${reviews} reviews of ${model}, asked as '${name}' asks now, are decided; at least ${FEWEST} are needed`,
             { reason: 'TOO_FEW_REVIEWS' },
           );
         }
@@ -58,7 +60,7 @@ export const calibrateProfile: ProfileRoute<'calibrateProfile'> =
             ? chooseFit(claims, reviews >= ENOUGH_FOR_ISOTONIC ? [...BY_LOG_ODDS, fitIsotonic] : BY_LOG_ODDS)
             : judgedFit(claims, FITS[method]);
         const calibration = create(CalibrationSchema, {
-          ...{ model, reviews, ...fit },
+          ...{ model, reviews, ...asked, ...fit },
           ...{ errorBefore: before.error, logLossBefore: before.logLoss },
           ...{ errorAfter: after.error, logLossAfter: after.logLoss },
           time: timestampFromMs(Date.now()),

@@ -1,5 +1,5 @@
 import { logit } from './apply.ts';
-import { type Claim, COLDEST, type Fit, HOTTEST } from './fit.ts';
+import type { Claim, Fit } from './fit.ts';
 
 interface Row {
   /** Log-odds of its confidence. */
@@ -8,6 +8,8 @@ interface Row {
   weight: number;
 }
 
+/** What log-odds are multiplied by: 1 over a temperature of 20 to 0.05. What is surer never means less. */
+const [FLATTEST, STEEPEST] = [0.05, 20];
 const MOST_STEPS = 100;
 /** Slope of the mean cross entropy at which it counts as least. */
 const FLAT = 1e-9;
@@ -19,41 +21,59 @@ const SHORTEST_STEP = 1e-10;
 
 const sigmoid = (z: number) => 1 / (1 + Math.exp(-z));
 
-/**
- * Temperature and offset of least cross entropy (Platt 1999), by Newton's method with backtracking (Lin, Lin and Weng
- * 2007). Targets lie a little within 0 and 1, as Platt has them, so that claims that were all right, or all wrong, do not
- * send the offset away.
- */
+/** The temperature of least cross entropy (Guo et al. 2017). */
+export function fitTemperature(claims: readonly Claim[]): Fit {
+  const [slope] = newton(rowsOf(claims), [1, 0], 'slope');
+  return { temperature: 1 / bounded(slope), offset: 0 };
+}
+
+/** Temperature and offset of least cross entropy (Platt 1999). */
 export function fitPlatt(claims: readonly Claim[]): Fit {
+  const rows = rowsOf(claims);
+  const [slope, offset] = newton(rows, [1, 0], 'both');
+  const steep = bounded(slope);
+  // At the bound only the offset is left to find.
+  return {
+    temperature: 1 / steep,
+    offset: steep === slope ? offset : newton(rows, [steep, 0], 'offset')[1],
+  };
+}
+
+const bounded = (slope: number) => Math.min(STEEPEST, Math.max(FLATTEST, slope));
+
+/**
+ * Claims with targets a little within 0 and 1, as Platt has them: claims that were all right, or all wrong, would send
+ * confidences to the ends.
+ */
+function rowsOf(claims: readonly Claim[]): Row[] {
   const weigh = (right: boolean) =>
     claims.reduce((sum, claim) => sum + (claim.right === right ? claim.weight : 0), 0);
   const [rights, wrongs] = [weigh(true), weigh(false)];
   const [yes, no] = [(rights + 1) / (rights + 2), 1 / (wrongs + 2)];
-  const all = rights + wrongs;
-  const rows = claims.map(({ raw, right, weight }) => ({
-    ...{ z: logit(raw), target: right ? yes : no, weight: weight / all },
+  return claims.map(({ raw, right, weight }) => ({
+    ...{ z: logit(raw), target: right ? yes : no, weight: weight / (rights + wrongs) },
   }));
-  const [slope, offset] = newton(rows, [1, 0], true);
-  const bounded = Math.min(1 / COLDEST, Math.max(1 / HOTTEST, slope));
-  // What is surer never means less: at the bound only the offset is left to find.
-  return {
-    temperature: 1 / bounded,
-    offset: bounded === slope ? offset : newton(rows, [bounded, 0], false)[1],
-  };
 }
 
-/** Slope and offset of least cross entropy. @param both whether the slope is looked for too */
+/**
+ * Slope and offset of least cross entropy, by Newton's method with backtracking (Lin, Lin and Weng 2007).
+ * @param free what is looked for; the other stays
+ */
 function newton(
   rows: readonly Row[],
   from: readonly [number, number],
-  both: boolean,
+  free: 'slope' | 'offset' | 'both',
 ): readonly [number, number] {
   let at = from;
   for (let step = 0; step < MOST_STEPS; step++) {
     const { loss, gradient, hessian } = derivatives(rows, at);
-    if (!both) gradient[0] = 0;
+    if (free === 'offset') gradient[0] = 0;
+    if (free === 'slope') gradient[1] = 0;
     if (Math.hypot(...gradient) < FLAT) break;
-    const move = both ? solved(hessian, gradient) : ([0, -gradient[1] / hessian[2]] as const);
+    const move =
+      free === 'both'
+        ? solved(hessian, gradient)
+        : ([-gradient[0] / hessian[0], -gradient[1] / hessian[2]] as const);
     const promised = gradient[0] * move[0] + gradient[1] * move[1];
     let length = 1;
     const next = () => [at[0] + length * move[0], at[1] + length * move[1]] as const;
