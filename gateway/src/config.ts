@@ -112,7 +112,7 @@ export function readConfig(env: Env): GatewayConfig {
     imageReading: {
       processes: integerVar(env, 'LANDFALL_IMAGE_READERS', 1, 1, 64),
       threads: Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2))),
-      timeoutMs: integerVar(env, 'LANDFALL_IMAGE_READER_TIMEOUT_MS', 30_000, 100, 600_000),
+      timeoutMs: integerVar(env, 'LANDFALL_IMAGE_READER_TIMEOUT_MS', 30_000, 1, 600_000),
       mostWaiting: integerVar(env, 'LANDFALL_IMAGE_READER_QUEUE', 64, 1, 10_000),
     },
     eventsUrl: env.LANDFALL_NATS_URL ?? '',

@@ -123,7 +123,7 @@ export class ImageCheck {
       const covered = weighed.flatMap((one) => one.covered.map(({ type }) => type));
       for (const name of weighed.flatMap((one) => one.flagged)) flagged.add(name);
       // Judges and reviewers get words.
-      const texts = readings.map((reading) => new Page(reading, true).text).filter((text) => text !== '');
+      const texts = readings.map((reading) => new Page(reading, 'words').text).filter((text) => text !== '');
       if (blocked.length > 0) return refused(blocked);
       if (covered.length === 0) {
         return { blocked, flagged: [...flagged], texts, instead: shown === bytes ? undefined : shown };
@@ -138,11 +138,13 @@ export class ImageCheck {
   }
 }
 
-/** All texts that an image may be read as: words may have run together, and what looks like a blank may be none. */
+/** All texts that an image may be read as: words may have run together, and what stands above one another may be one. */
 function pagesOf(readings: readonly Reading[]): Page[] {
-  const pages = readings.flatMap((reading) => [new Page(reading, true), new Page(reading)]);
+  const pages = readings.flatMap((reading) => ORDERS.map((order) => new Page(reading, order)));
   return pages.filter(({ text }, i) => pages.findIndex((page) => page.text === text) === i);
 }
+
+const ORDERS = ['words', 'rows', 'columns'] as const;
 
 const refused = (kinds: readonly string[]): Ruling => ({
   ...{ blocked: [...new Set(kinds)], flagged: [], texts: [], instead: undefined },

@@ -4,7 +4,7 @@
  */
 
 import { setPriority } from 'node:os';
-import { decodeImage } from '@landfall/images/decode.ts';
+import { decodeImage, hasAlpha } from '@landfall/images/decode.ts';
 import { ImageError } from '@landfall/images/errors.ts';
 import { IMAGE_LIMITS } from '@landfall/images/limits.ts';
 import { paintedImage } from '@landfall/images/painted.ts';
@@ -21,12 +21,13 @@ let reader: Promise<TextReader> | undefined;
 async function answerOf(task: Task): Promise<Answer> {
   if (task.kind === 'paint') return { kind: 'painted', bytes: await paintedImage(task.bytes, task.areas) };
   const onWhite = await decodeImage(task.bytes);
-  const onBlack = await decodeImage(task.bytes, IMAGE_LIMITS, '#000000');
-  const isOpaque = Buffer.compare(onWhite.rgb, onBlack.rgb) === 0;
   reader ??= TextReader.open(Number(threads));
   const opened = await reader;
   const readings = [await opened.read(onWhite)];
-  if (!isOpaque) readings.push(await opened.read(onBlack));
+  if (await hasAlpha(task.bytes)) {
+    const onBlack = await decodeImage(task.bytes, IMAGE_LIMITS, '#000000');
+    if (Buffer.compare(onWhite.rgb, onBlack.rgb) !== 0) readings.push(await opened.read(onBlack));
+  }
   return { kind: 'read', readings };
 }
 

@@ -1,5 +1,5 @@
 import sharp, { type OutputInfo, type Sharp } from 'sharp';
-import { broken } from './errors.ts';
+import { broken, type ImageError } from './errors.ts';
 import { type ImageHeader, readHeader } from './header.ts';
 import { IMAGE_LIMITS, type ImageLimits } from './limits.ts';
 import { onlyPixels } from './png.ts';
@@ -38,6 +38,17 @@ export async function decodeImage(
   };
 }
 
+/** Whether parts of an image may be transparent. @throws ImageError */
+export async function hasAlpha(bytes: Uint8Array, limits: ImageLimits = IMAGE_LIMITS): Promise<boolean> {
+  const { header, image } = open(bytes, limits);
+  if (header.mediaType === 'image/jpeg') return false;
+  try {
+    return (await image.metadata()).hasAlpha;
+  } catch (cause) {
+    throw undecodable(cause);
+  }
+}
+
 /** A pipeline that ends in upright sRGB over a ground. */
 export function open(
   bytes: Uint8Array,
@@ -62,8 +73,12 @@ export async function finish(image: Sharp): Promise<{ data: Buffer; info: Output
   try {
     return await image.toBuffer({ resolveWithObject: true });
   } catch (cause) {
-    const error = broken('it cannot be decoded whole, as after a transfer that was cut off');
-    error.cause = cause;
-    throw error;
+    throw undecodable(cause);
   }
+}
+
+function undecodable(cause: unknown): ImageError {
+  const error = broken('it cannot be decoded whole, as after a transfer that was cut off');
+  error.cause = cause;
+  return error;
 }

@@ -40,9 +40,12 @@ export class LineDetector {
 }
 
 /** A thin first letter is cut off often: lines get a little more paper before and behind them. */
-function longer([begin, end, after, below]: Quad): Quad {
+function longer(quad: Quad): Quad {
+  const [begin, end, after, below] = quad;
   const length = Math.hypot(end.x - begin.x, end.y - begin.y);
   const height = Math.hypot(below.x - begin.x, below.y - begin.y);
+  // A single character may have another one above and below it.
+  if (Math.max(length, height) < 1.5 * Math.min(length, height)) return quad;
   const [across, down] = length >= height ? [MORE * (height / length), 0] : [0, MORE * (length / height)];
   const moved = (from: Point, away: Point, along: Point, by: number, sideways: number): Point => ({
     x: from.x + (from.x - away.x) * by + (from.x - along.x) * sideways,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Page } from './page.ts';
+import { Page, type PageOrder } from './page.ts';
 import type { ReadLine } from './reading.ts';
 
 /** A level line of characters of one width. */
@@ -15,7 +15,7 @@ function line(text: string, x: number, y: number, blanks: number[] = []): ReadLi
   return { text, edges, blanks, quad, confidence: 1 };
 }
 
-const pageOf = (lines: ReadLine[], parted = false) => new Page({ width: 800, height: 600, lines }, parted);
+const pageOf = (lines: ReadLine[], order?: PageOrder) => new Page({ width: 800, height: 600, lines }, order);
 
 test('lines come in rows from the top, and pieces of a row from the left', () => {
   const lines = [line('third', 0, 100), line('second', 300, 44), line('first', 0, 40)];
@@ -41,11 +41,19 @@ test('a part of the text has an area a line that it is of, with a margin around'
 
 test('blanks that may be there are in one text and not in the other, and move no place', () => {
   const lines = [line('callme', 0, 0, [4])];
-  const [whole, parted] = [pageOf(lines), pageOf(lines, true)];
+  const [whole, parted] = [pageOf(lines), pageOf(lines, 'words')];
   expect([whole.text, parted.text]).toEqual(['callme', 'call me']);
   const at = (page: Page) => {
     const start = page.text.indexOf('me');
     return page.areasOf(start, start + 2);
   };
   expect(at(parted)).toEqual(at(whole));
+});
+
+test('characters above one another are columns, from the right; lines beside them are none', () => {
+  const columns = [line('毒', 300, 40), line('品', 302, 68), line('出', 200, 40), line('售', 200, 66)];
+  const page = pageOf([...columns, line('a line of words', 0, 200), line('一', 500, 400)], 'columns');
+  expect(page.text).toBe('毒品\n出售');
+  expect(page.areasOf(0, 2)).toHaveLength(2);
+  expect(pageOf([line('words', 0, 0), line('more words', 0, 30)], 'columns').text).toBe('');
 });

@@ -5,6 +5,13 @@ const MARGIN = 0.15;
 /** How far below its neighbour's middle a piece of the same row may stand, in heights of the row. */
 const SAME_ROW = 0.5;
 
+export type PageOrder = 'rows' | 'words' | 'columns';
+
+/** Characters that are found together in a column now and then. */
+const MOST_IN_COLUMN = 3;
+/** How far below the one before the next character of a column may stand, in heights of the larger. */
+const NEXT_BELOW = 2.5;
+
 interface Piece {
   line: ReadLine;
   /** Where its text begins in the page's. */
@@ -18,16 +25,18 @@ export class Page {
   readonly #pieces: readonly Piece[];
 
   /**
-   * @param parted puts blanks where one may stand that was not read: words that ran together are words again, and some
-   *   that are one are in pieces. What is looked for may be in either text.
+   * What is looked for may be in one of these texts and not in another.
+   * @param order `rows` as they were read; `words` with blanks where one may stand that was not read, so that words that
+   *   ran together are words again, and some that are one are in pieces; `columns` of single characters from above, as
+   *   Chinese stands upright, from the right
    */
-  constructor({ lines }: Reading, parted = false) {
+  constructor({ lines }: Reading, order: PageOrder = 'rows') {
     const pieces: Piece[] = [];
     let text = '';
-    for (const row of rowsOf(parted ? lines.map(withBlanks) : lines)) {
+    for (const row of ORDERS[order](lines)) {
       if (text !== '') text += '\n';
       for (const [i, line] of row.entries()) {
-        if (i > 0) text += ' ';
+        if (i > 0 && order !== 'columns') text += ' ';
         pieces.push({ line, start: text.length });
         text += line.text;
       }
@@ -75,6 +84,36 @@ function partOf({ quad }: ReadLine, from: number, to: number): Quad {
   const [first, last] = [from - over, to + over];
   return [at(first, -MARGIN), at(last, -MARGIN), at(last, 1 + MARGIN), at(first, 1 + MARGIN)];
 }
+
+/** Characters that stand above one another, of columns of at least two. */
+function columnsOf(lines: readonly ReadLine[]): ReadLine[][] {
+  const single = lines
+    .filter(({ text }) => [...text.trim()].length <= MOST_IN_COLUMN)
+    .map((line) => ({ line, ...middleOf(line.quad) }))
+    .sort((a, b) => a.y - b.y);
+  const columns: (typeof single)[] = [];
+  for (const one of single) {
+    const column = columns.find((other) => {
+      const last = other.at(-1)!;
+      const beside = Math.abs(one.x - last.x);
+      return (
+        beside < SAME_ROW * one.height && one.y - last.y < NEXT_BELOW * Math.max(one.height, last.height)
+      );
+    });
+    if (column) column.push(one);
+    else columns.push([one]);
+  }
+  return columns
+    .filter(({ length }) => length > 1)
+    .sort((a, b) => b[0]!.x - a[0]!.x)
+    .map((column) => column.map(({ line }) => line));
+}
+
+const ORDERS: Record<PageOrder, (lines: readonly ReadLine[]) => ReadLine[][]> = {
+  rows: rowsOf,
+  words: (lines) => rowsOf(lines.map(withBlanks)),
+  columns: columnsOf,
+};
 
 function rowsOf(lines: readonly ReadLine[]): ReadLine[][] {
   const placed = lines.map((line) => ({ line, ...middleOf(line.quad) })).sort((a, b) => a.y - b.y);

@@ -62,7 +62,13 @@ test('characters have their places: ink of a digit lies within its edges', async
 
 test('words that run together are parted where blanks may stand', async () => {
   const reading = await read(await drawn('Call me at 139 0013 9000 tomorrow', { px: 24 }));
-  expect(new Page(reading, true).text).toBe('Call me at 139 0013 9000 tomorrow');
+  expect(new Page(reading, 'words').text).toBe('Call me at 139 0013 9000 tomorrow');
+});
+
+test('a column of upright characters is read from above', async () => {
+  const reading = await read(await drawn([...'本店有毒品'].join('\n'), { px: 30 }));
+  // Boxes of neighbours overlap, so that one may be read twice.
+  expect(new Page(reading, 'columns').text).toMatch(/^本+店+有+毒+品+$/);
 });
 
 test('nothing is read in an empty image, and in one of a single pixel', async () => {
