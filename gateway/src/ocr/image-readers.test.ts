@@ -9,7 +9,7 @@ import { ImageReaders } from './image-readers.ts';
 vi.setConfig({ testTimeout: 300_000 });
 
 const logger = createLogger('test', 'silent');
-const readersWith = (options: { mostWaiting?: number; timeoutMs?: number } = {}) =>
+const readersWith = (options: { processes?: number; mostWaiting?: number; timeoutMs?: number } = {}) =>
   new ImageReaders({ processes: 1, threads: 1, timeoutMs: 300_000, mostWaiting: 8, logger, ...options });
 const { signal } = new AbortController();
 
@@ -41,6 +41,15 @@ test('a process starts with the first image, reads the next ones too, and ends w
   await readers[Symbol.asyncDispose]();
   expect(isAlive(pid!)).toBe(false);
   await expect(readers.read(picture, signal)).rejects.toMatchObject({ code: status.UNAVAILABLE });
+});
+
+test('as many images are read at once as there may be processes, and no more', async () => {
+  await using readers = readersWith({ processes: 2 });
+  const texts = [textOf(readers), textOf(readers), textOf(readers)];
+  expect(readers.processes).toHaveLength(2);
+  expect(readers.waiting).toBe(1);
+  expect(await Promise.all(texts)).toEqual(['表面有划痕', '表面有划痕', '表面有划痕']);
+  expect(readers.processes).toHaveLength(2);
 });
 
 test('an image whose process is lost is told so, and those who waited are read by another one', async () => {
