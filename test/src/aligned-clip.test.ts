@@ -8,6 +8,7 @@ import { Kind, VersionState } from '@landfall/proto/landfall/registry/v1/model_p
 import { JobState, Method } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import { MATERIALS } from '@landfall/surfaces/surface.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { putDataset } from '../../services/trainer/test/put-dataset.ts';
 import { captionOf, surfaceFiles, writeTinyClip } from '../../services/trainer/test/tiny-clip.ts';
 import { processesOf } from './processes.ts';
 
@@ -18,7 +19,6 @@ const TRAINED = 48;
 const each = (count: number) => Object.fromEntries(MATERIALS.map((material) => [material, count]));
 /** A first answer by a version fetches and loads it, which a busy machine takes its time for. */
 const PATIENT = { timeoutMs: 120_000 };
-const PUT_AT_ONCE = 16;
 
 let home: string;
 let mesh: Mesh;
@@ -42,20 +42,6 @@ afterAll(async () => {
   if (existsSync('/proc/self/environ')) expect(processesOf(home)).toEqual([]);
   rmSync(home, { recursive: true, force: true });
 }, 60_000);
-
-async function dataset(name: string, files: ReadonlyMap<string, Buffer>): Promise<string> {
-  const { registry } = clients;
-  await registry.createModel({ name, kind: Kind.DATASET });
-  const { version } = (await registry.createVersion({ name })).version!;
-  const all = [...files];
-  for (let at = 0; at < all.length; at += PUT_AT_ONCE)
-    await Promise.all(
-      all
-        .slice(at, at + PUT_AT_ONCE)
-        .map(([path, content]) => registry.putArtifact({ header: { name, version, path }, content })),
-    );
-  return (await registry.commitVersion({ name, version }, PATIENT)).version!.ref;
-}
 
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 const mean = (values: readonly number[]) => values.reduce((sum, x) => sum + x, 0) / values.length;
@@ -125,8 +111,8 @@ test('a CLIP that a job aligned answers by its alias, with the weights that it h
     image: heldFiles.get(`images/${i}.png`)!,
     caption: captionOf(MATERIALS[i % MATERIALS.length]!),
   }));
-  const validation = await dataset('surfaces-held-out', heldFiles);
-  const train = await dataset('surfaces', await surfaceFiles(each(TRAINED), 1));
+  const validation = await putDataset(registry, 'surfaces-held-out', heldFiles);
+  const train = await putDataset(registry, 'surfaces', await surfaceFiles(each(TRAINED), 1));
 
   const before = await embedded();
   expect(before.model).toBe(base);
@@ -185,7 +171,7 @@ test('a CLIP that a job aligned answers by its alias, with the weights that it h
   // A collection stays with the version that made its vectors, also for words that come later.
   expect(await precision('before')).toBe(foundBefore);
   expect(foundBefore).toBeLessThan(0.5);
-}, 300_000);
+}, 600_000);
 
 /** Asks again until an answer is as it will be: an alias is believed for a second. */
 async function until<T>(ask: () => Promise<T>, wanted: (answer: T) => boolean): Promise<T> {

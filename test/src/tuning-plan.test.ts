@@ -6,10 +6,11 @@ import { readLauncherConfig, repositoryRoot } from '@landfall/deploy/config.ts';
 import { connectMesh, type MeshClients } from '@landfall/deploy/demo/clients.ts';
 import { Mesh } from '@landfall/deploy/mesh/mesh.ts';
 import { DeploymentState } from '@landfall/proto/landfall/balancer/v1/deployment_pb.js';
-import { Kind, VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
+import { VersionState } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { JobState, Method, TaskType } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import { PlanStage, PlanState, type TuningPlan } from '@landfall/proto/landfall/trainer/v1/plan_pb.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { putDataset } from '../../services/trainer/test/put-dataset.ts';
 import { patiently } from './patient.ts';
 import { processesOf } from './processes.ts';
 
@@ -53,14 +54,8 @@ function rowsOf(file: string): Row[] {
   return read(file).filter(({ answer }) => answers.includes(answer));
 }
 
-async function dataset(name: string, rows: readonly Row[]): Promise<string> {
-  const { registry } = clients;
-  await registry.createModel({ name, kind: Kind.DATASET });
-  const { version } = (await registry.createVersion({ name })).version!;
-  const content = Buffer.from(JSON.stringify(rows));
-  await registry.putArtifact({ header: { name, version, path: 'rows.json' }, content });
-  return (await registry.commitVersion({ name, version })).version!.ref;
-}
+const dataset = (name: string, rows: readonly Row[]) =>
+  putDataset(clients.registry, name, new Map([['rows.json', Buffer.from(JSON.stringify(rows))]]));
 
 /** What a client of the OpenAI API is answered. */
 async function chat(deployment: string, question: string): Promise<string> {

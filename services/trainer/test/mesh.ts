@@ -9,22 +9,19 @@ import { IdentitySigner } from '@landfall/common/identity/signer.ts';
 import { createLogger } from '@landfall/common/log/logger.ts';
 import { RpcChannel, type RpcClient } from '@landfall/common/rpc/client.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
-import { Kind } from '@landfall/proto/landfall/registry/v1/model_pb.js';
 import { RegistryService } from '@landfall/proto/landfall/registry/v1/registry_service_pb.js';
 import { TrainerService as TrainerContract } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import { WorkerService } from '@landfall/proto/landfall/trainer/v1/worker_service_pb.js';
 import { readConfig } from '../src/config.ts';
 import { TrainerService } from '../src/service.ts';
 import { type ServiceProcess, startService } from './processes.ts';
+import { putDataset } from './put-dataset.ts';
 import { type FakeReplicas, startFakeReplicas } from './replicas.ts';
 import { writeTinyClip } from './tiny-clip.ts';
 import { writeTinyLlava, writeTinyModel } from './tiny-model.ts';
 
 export const TENANT = 'acme';
 export const editor: Identity = { subject: 'key:test', tenant: TENANT, role: Role.EDITOR };
-
-/** Files of a data set that are on their way to the registry. */
-const PUT_AT_ONCE = 16;
 
 /** The trainer's control service with a real broker, database and registry around it. */
 export interface TestMesh extends AsyncDisposable {
@@ -94,21 +91,7 @@ export async function startMesh(): Promise<TestMesh | undefined> {
   };
   const registry = open(registryProcess.address).client(RegistryService);
   const channel = open(address);
-  const datasetOf = async (name: string, files: ReadonlyMap<string, Buffer>) => {
-    await registry.createModel({ name, kind: Kind.DATASET });
-    const { version } = await registry.createVersion({ name });
-    const all = [...files];
-    for (let at = 0; at < all.length; at += PUT_AT_ONCE)
-      await Promise.all(
-        all
-          .slice(at, at + PUT_AT_ONCE)
-          .map(([path, content]) =>
-            registry.putArtifact({ header: { name, version: version!.version, path }, content }),
-          ),
-      );
-    const committed = await registry.commitVersion({ name, version: version!.version });
-    return committed.version!.ref;
-  };
+  const datasetOf = (name: string, files: ReadonlyMap<string, Buffer>) => putDataset(registry, name, files);
   return {
     folder,
     natsUrl: nats.url,
