@@ -14,7 +14,7 @@ export interface Entry {
 /** Links of a node, and how many candidates are looked at when one is put and when one is looked for (Malkov 2016). */
 const CONNECTIVITY = 16;
 const EXPANSION_ADD = 128;
-const EXPANSION_SEARCH = 64;
+const EXPANSION_SEARCH = 40;
 /** So many, or this share of all, are compared one by one: that is exact, and no slower than the graph. */
 const FEW = 1000;
 const FEW_SHARE = 0.02;
