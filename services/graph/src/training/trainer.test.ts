@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { between, generator, testSeed } from '../../test/random.ts';
 import { randomLora, randomModel, randomSequences, SMALL, VARIANTS } from '../../test/random-model.ts';
+import { expectSlope } from '../../test/slope.ts';
 import { type Checkpoint, float16Checkpoint, loadWeights, openCheckpoint } from '../checkpoint/checkpoint.ts';
 import { dequantizeMaxima, dequantizeNf4, quantizeMaxima, quantizeNf4 } from '../checkpoint/nf4.ts';
 import type { NamedTensor } from '../checkpoint/safetensors.ts';
@@ -82,21 +83,8 @@ describe.each(Object.entries(SPECS))('%s', (_, spec) => {
     const graph = await TrainingGraph.create(checkpoint, spec, { threads: 1, maxLength: 32 });
     const { gradients, loss } = await graph.step(batch, parameters);
     expect(await graph.loss(batch, parameters)).toBeCloseTo(loss, 5);
-    // Along the gradient of each tensor by itself, where a difference is largest beside rounding.
-    for (const [name, { data }] of parameters) {
-      const gradient = gradients.get(name)!;
-      const norm = Math.hypot(...gradient);
-      expect(norm, name).toBeGreaterThan(0);
-      const before = data.slice();
-      const step = Math.min(0.02, 0.02 / norm);
-      const at = async (sign: number) => {
-        for (let i = 0; i < data.length; i++) data[i] = before[i]! + (sign * step * gradient[i]!) / norm;
-        return graph.loss(batch, parameters);
-      };
-      const slope = ((await at(1)) - (await at(-1))) / (2 * step);
-      data.set(before);
-      expect(Math.abs(slope - norm), name).toBeLessThan(2e-3 + 0.02 * norm);
-    }
+    for (const [name, { data }] of parameters)
+      await expectSlope(name, data, gradients.get(name)!, () => graph.loss(batch, parameters));
     await graph.release();
   });
 
