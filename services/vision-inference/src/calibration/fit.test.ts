@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { generator, testSeed } from '../../../graph/test/random.ts';
 import { logitCurve } from './apply.ts';
-import { type Claim, calibrationError, curveOf, fitIsotonic, fitNothing, logLoss } from './fit.ts';
+import { type Claim, calibrationError, curveOf, type Fit, fitIsotonic, fitNothing, logLoss } from './fit.ts';
 import { fitPlatt, fitTemperature } from './fit-logits.ts';
 import { chooseFit, judgedFit, truthOf } from './judge-fit.ts';
 
@@ -45,18 +45,25 @@ test.each([
 
 test('the simplest is chosen that does as well, and nothing where nothing helps', () => {
   const methods = [fitNothing, fitTemperature, fitPlatt, fitIsotonic];
-  const chosen = (those: Claim[]) => chooseFit(those, methods).fit;
-  const hot = chosen(overconfident(2000));
-  expect(hot).toMatchObject({ offset: 0 });
-  expect('temperature' in hot && hot.temperature).toBeGreaterThan(2);
-  const moved = chosen(claims(4000, { temperature: 1, offset: -1.5 }));
-  expect('offset' in moved && moved.offset).toBeLessThan(-1);
+  // Now and then chance makes more of a curve look better: of five sets most choose as they should.
+  const mostly = (make: () => Claim[], isRight: (fit: Fit) => boolean) => {
+    const right = Array.from({ length: 5 }, () => isRight(chooseFit(make(), methods).fit));
+    expect(right.filter(Boolean).length).toBeGreaterThanOrEqual(3);
+  };
+  const isNothing = (fit: Fit) => 'temperature' in fit && fit.temperature === 1 && fit.offset === 0;
+  mostly(() => claims(1000, {}), isNothing);
+  mostly(
+    () => overconfident(1000),
+    (fit) => 'temperature' in fit && fit.temperature > 2 && fit.offset === 0,
+  );
+  mostly(
+    () => claims(2000, { temperature: 1, offset: -1.5 }),
+    (fit) => 'offset' in fit && fit.offset < -1,
+  );
   // A step is no curve of log-odds.
-  const stepped = claims(4000, {}).map((claim) => ({
-    ...claim,
-    right: random() < (claim.raw < 0.8 ? 0.2 : 0.6),
-  }));
-  expect(chosen(stepped)).toHaveProperty('points');
+  const stepped = () =>
+    claims(2000, {}).map((claim) => ({ ...claim, right: random() < (claim.raw < 0.8 ? 0.2 : 0.6) }));
+  mostly(stepped, (fit) => 'points' in fit);
 });
 
 test.each([
@@ -78,14 +85,20 @@ test.each([
 });
 
 test('claims of one review are never on both sides of a fit', () => {
-  // Each piece's claims are all right or all wrong, at confidences of its own: who had seen one would know the others.
-  const pieces = Array.from({ length: 100 }, (_, i) => ({ raw: (i + 0.5) / 100, right: random() < 0.5 }));
-  const those = pieces.flatMap((piece, i) =>
-    Array.from({ length: 4 }, () => ({ ...piece, weight: 1, review: String(i) })),
-  );
-  const { fit, after } = judgedFit(those, fitIsotonic);
-  expect(logLoss(those, curveOf(fit))).toBeLessThan(Math.LN2);
-  expect(after.logLoss).toBeGreaterThan(Math.LN2);
+  const those = Array.from({ length: 100 }, (_, i) =>
+    Array.from({ length: 4 }, () => ({ raw: random(), right: random() < 0.5, weight: 1, review: String(i) })),
+  ).flat();
+  const parts: number[][] = [];
+  judgedFit(those, (part) => {
+    const counts = new Map<string, number>();
+    for (const { review } of part) counts.set(review, (counts.get(review) ?? 0) + 1);
+    parts.push([...counts.values()]);
+    return fitIsotonic(part);
+  });
+  expect(parts.flat().every((count) => count === 4)).toBe(true);
+  // Fitted to all in the end, and before that to what others are held against.
+  expect(Math.max(...parts.map((part) => part.length))).toBe(100);
+  expect(parts.filter((part) => part.length < 100).length).toBeGreaterThan(1);
 });
 
 test('curves never fall, and stay between 0 and 1, whatever the claims', () => {
