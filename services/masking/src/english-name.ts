@@ -128,7 +128,7 @@ function addNames(spans: Span[], text: string, tokens: readonly Token[]): void {
   let first = 0;
   while (first < tokens.length) {
     const token = tokens[first]!;
-    const titled = first > 0 && TITLES.has(tokens[first - 1]!.lower);
+    const titled = TITLES.has(first > 0 ? tokens[first - 1]!.lower : wordBefore(text, token.start));
     const ambiguous = GIVEN_AND_WORDS.has(token.lower) && first + 1 < tokens.length;
     if (TITLES.has(token.lower) || (isOut(token) && !(ambiguous && !NOT_IN_NAMES.has(token.lower)))) {
       first++;
@@ -144,6 +144,13 @@ function addNames(spans: Span[], text: string, tokens: readonly Token[]): void {
     if (name) spans.push(name);
     first = last + 1;
   }
+}
+
+const WORD_BEFORE = /(?<![\p{L}\p{N}_'’-])(\p{Lu}[\p{L}'’-]*)\.? (?:\p{Ll}{2,5} ){0,2}$/u;
+
+/** The capitalised word before a run that begins within another: of a stream, what stands before was shown already. */
+function wordBefore(text: string, start: number): string {
+  return WORD_BEFORE.exec(text.slice(Math.max(0, start - 32), start))?.[1]?.toLowerCase() ?? '';
 }
 
 /** The name in a run of words that may be one. */

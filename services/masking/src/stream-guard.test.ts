@@ -38,6 +38,7 @@ const TEXTS = [
   '１３８​１２３４​５６７８ 或 l38O1234567,一三八一二三四五六七八;𝟏𝟑𝟖𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖。',
   'Visit us at Rue de Rivoli 12, 75001 Paris or Hauptstraße 7. The Quick Start is in Section 12 of the Book.',
   '昨天张伟告诉我,他和王芳搬到深圳市南山区科技园12号去了,电话没变,是13812345678转2。',
+  'Dr. Springfield,254 and 2001:db8::ff00:42:8329,',
   'Payment of 12,345.67 EUR on 2023-10-12 13:45:06 for order AB1234567890 went through; version 1.2.3.4.5 is out.',
   '',
 ];
