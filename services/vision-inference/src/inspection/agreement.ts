@@ -1,6 +1,7 @@
 import { Severity } from '@landfall/proto/landfall/vision/v1/inspection_pb.js';
 import type { ProfileSpec } from '@landfall/proto/landfall/vision/v1/profile_pb.js';
 import type { Finding } from './answer.ts';
+import { overlap } from './decided.ts';
 import { boxScale, mostDefects } from './question.ts';
 
 type Box = Finding['box'];
@@ -66,11 +67,8 @@ export function listOf(defects: readonly Named[], spec: ProfileSpec): string {
 }
 
 function isSame(a: Box, b: Box): boolean {
-  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
-  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  const both = Math.max(0, width) * Math.max(0, height);
-  const area = (box: Box) => (box[2] - box[0]) * (box[3] - box[1]);
-  return both / (area(a) + area(b) - both) >= OVERLAP || isCentreIn(a, b) || isCentreIn(b, a);
+  const edges = ([x0, y0, x1, y1]: Box) => ({ x0, y0, x1, y1 });
+  return overlap(edges(a), edges(b)) >= OVERLAP || isCentreIn(a, b) || isCentreIn(b, a);
 }
 
 function isCentreIn(a: Box, [x0, y0, x1, y1]: Box): boolean {

@@ -88,8 +88,10 @@ export function matches(a: Defect, b: Defect): boolean {
 
 const same = (a: Defect, b: Defect) => a.severity === b.severity && matches(a, b);
 
+type Edges = Pick<NonNullable<Defect['box']>, 'x0' | 'y0' | 'x1' | 'y1'>;
+
 /** Intersection over union. */
-export function overlap(a: NonNullable<Defect['box']>, b: NonNullable<Defect['box']>): number {
+export function overlap(a: Edges, b: Edges): number {
   const side = (low: number, high: number) => Math.max(0, high - low);
   const area = (box: typeof a) => side(box.x0, box.x1) * side(box.y0, box.y1);
   const both =
