@@ -82,11 +82,11 @@ test('a deleted file is there for nothing any more, and deleting again says so',
   const file = await upload(line(1));
   expect(await client.files.delete(file.id)).toEqual({ id: file.id, object: 'file', deleted: true });
   for (const gone of [
-    client.files.retrieve(file.id),
-    client.files.content(file.id),
-    client.files.delete(file.id),
+    () => client.files.retrieve(file.id),
+    () => client.files.content(file.id),
+    () => client.files.delete(file.id),
   ])
-    await expect(gone).rejects.toEqual(missing);
+    await expect(gone()).rejects.toEqual(missing);
   expect((await client.files.list()).data.map(({ id }) => id)).not.toContain(file.id);
   await expect(client.files.delete('file-x')).rejects.toEqual(missing);
 }, 60_000);

@@ -100,10 +100,10 @@ test('an alias that moves to a newly trained version answers with it; a collecti
   expect(kept.collection).toMatchObject({ model, entries: 1n });
   const vector = after.embeddings[0]!.values;
   for (const mixed of [
-    put(after.model, after),
-    at.vision.search({ collection: 'before', vector, vectorModel: after.model }),
+    () => put(after.model, after),
+    () => at!.vision.search({ collection: 'before', vector, vectorModel: after.model }),
   ])
-    await expect(mixed).rejects.toMatchObject({
+    await expect(mixed()).rejects.toMatchObject({
       ...{ code: status.FAILED_PRECONDITION, reason: 'OTHER_MODEL' },
       message: expect.stringContaining(
         'holds vectors of models:/clip/1.0.0, and these are of models:/clip/1.1.0',
