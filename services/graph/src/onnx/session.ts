@@ -14,6 +14,11 @@ export interface SessionOptions {
    * is given to the next operation: a training graph then peaks at two thirds.
    */
   memoryPattern?: boolean;
+  /**
+   * Whether threads wait for the next run without sleep (default true). Without it another thread of the process finds
+   * a core free between two runs, and need not take that of the thread which prepares the next.
+   */
+  spinsBetweenRuns?: boolean;
   /** Default `cpu`; `cuda` only where `cudaUnavailable` has nothing to say. */
   provider?: Provider;
 }
@@ -39,7 +44,12 @@ export async function createSession(
     graphOptimizationLevel: 'all',
     executionProviders: options.provider === 'cuda' ? ['cuda', 'cpu'] : ['cpu'],
     enableMemPattern: options.memoryPattern ?? true,
-    ...(options.prepack === false ? { extra: { session: { disable_prepacking: '1' } } } : {}),
+    extra: {
+      session: {
+        ...(options.prepack === false ? { disable_prepacking: '1' } : {}),
+        ...(options.spinsBetweenRuns === false ? { force_spinning_stop: '1' } : {}),
+      },
+    },
   };
   if (files.size === 0) return InferenceSession.create(model, settings);
   const folder = linkedFolder(files);

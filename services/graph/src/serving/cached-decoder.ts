@@ -6,13 +6,13 @@ import { ropeTables } from '../models/rope.ts';
 import { createSession } from '../onnx/session.ts';
 import { AdapterBank } from './adapter-bank.ts';
 import { checkRows } from './check-rows.ts';
-import { decoderGraph } from './decoder-graph.ts';
+import { decoderGraph, type GraphKind } from './decoder-graph.ts';
 import { imageAttention, type Looks, lookingLayers, queriesOf } from './image-attention.ts';
 import { KeyValuePool } from './key-value-pool.ts';
 import { inCompany, type LaneBatch, laneBatches } from './lanes.ts';
 import { linearGroups } from './linear-groups.ts';
 import { type PackingOptions, packedWeights, type ServingPrecision } from './packed-weights.ts';
-import { type FeedSource, stepFeeds } from './step-feeds.ts';
+import { type FeedSource, ofSteps, stepFeeds } from './step-feeds.ts';
 
 export interface CachedDecoderOptions {
   threads: number;
@@ -22,13 +22,15 @@ export interface CachedDecoderOptions {
   blocks: number;
   /** Tokens a block. */
   blockSize: number;
+  /** The first blocks, whose memory is there from the start (0). */
+  readyBlocks?: number;
   /** Adapters beside the base. */
   adapterSlots: number;
   /**
-   * Largest weights that are packed once more, for a graph without the adapters' parts (0): steps of the base alone then
-   * take up to a tenth less.
+   * What weights may take that are packed once more (0): first for a graph of single tokens of the base, whose steps take
+   * up to a tenth less, then for one of the base's prompts.
    */
-  baseCopyBytes?: number;
+  copyBytes?: number;
   /** Whether images may stand among the tokens (false). */
   images?: boolean;
   /** How weights are kept: float32 where nothing is said. */
@@ -81,10 +83,8 @@ const GATHERING_COST = 2;
 export class CachedDecoder {
   readonly config: ModelConfig;
   readonly #options: CachedDecoderOptions;
-  /** With the parts of adapters, where there is room for any. */
-  readonly #adapted: InferenceSession | undefined;
-  /** Without them. */
-  readonly #base: InferenceSession | undefined;
+  /** One at least that takes any batch. */
+  readonly #sessions: ReadonlyMap<GraphKind, InferenceSession>;
   readonly #feeds: FeedSource;
   readonly #pool: KeyValuePool;
   readonly #bank: AdapterBank;
@@ -97,15 +97,15 @@ export class CachedDecoder {
   private constructor(
     config: ModelConfig,
     options: CachedDecoderOptions,
-    sessions: { adapted: InferenceSession | undefined; base: InferenceSession | undefined },
+    sessions: ReadonlyMap<GraphKind, InferenceSession>,
     weightBytes: number,
   ) {
     this.config = config;
     this.#options = options;
-    this.#adapted = sessions.adapted;
-    this.#base = sessions.base;
+    this.#sessions = sessions;
     this.#weightBytes = weightBytes;
     this.#pool = new KeyValuePool(config, options.blocks, options.blockSize);
+    this.#pool.commit(options.readyBlocks ?? 0);
     this.#bank = new AdapterBank(config, linearGroups(config));
     // A configuration may claim more positions than the pool could ever hold.
     this.#positions = Math.min(config.maxPositions, options.blocks * options.blockSize);
@@ -128,16 +128,18 @@ export class CachedDecoder {
     };
     const packed = packedWeights(checkpoint, options.cacheFolder, packing);
     const weightBytes = [...packed.values()].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
-    const { adapterSlots, baseCopyBytes = 0, images = false } = options;
-    const session = (adapted: boolean) => {
-      const { model, files } = decoderGraph(config, packed, options, packing, { adapted, images });
+    const { adapterSlots, copyBytes = 0, images = false } = options;
+    const kinds: GraphKind[] = [adapterSlots > 0 ? 'adapted' : 'base'];
+    if (weightBytes <= copyBytes) kinds.push('steps');
+    if (2 * weightBytes <= copyBytes && adapterSlots > 0) kinds.push('base');
+    const sessions = new Map<GraphKind, InferenceSession>();
+    for (const kind of kinds) {
+      const { model, files } = decoderGraph(config, packed, options, packing, { kind, images });
       // Shapes differ from step to step, and a plan of memory for each of them would be kept.
-      return createSession(model, files, { threads: options.threads, memoryPattern: false });
-    };
-
-    const adapted = adapterSlots > 0 ? await session(true) : undefined;
-    const base = !adapted || weightBytes <= baseCopyBytes ? await session(false) : undefined;
-    return new CachedDecoder(config, options, { adapted, base }, weightBytes);
+      const settings = { threads: options.threads, memoryPattern: false, spinsBetweenRuns: false };
+      sessions.set(kind, await createSession(model, files, settings));
+    }
+    return new CachedDecoder(config, options, sessions, weightBytes);
   }
 
   /** Puts an adapter into a slot from 1; not while a step runs. */
@@ -196,8 +198,7 @@ export class CachedDecoder {
 
   /** Gives native memory back; not while a step runs. */
   async release(): Promise<void> {
-    await this.#adapted?.release();
-    await this.#base?.release();
+    for (const session of this.#sessions.values()) await session.release();
   }
 
   get #blockBytes(): number {
@@ -251,9 +252,9 @@ export class CachedDecoder {
     // What is not asked for is not copied out of the runtime.
     const looked = looking ? lookingLayers(this.config).map(queriesOf) : [];
     const wanted = ['new_key_values', 'top_tokens', 'top_logits', ...(whole ? ['logits'] : []), ...looked];
-    const plain = this.#base && batch.lanes.every(({ row }) => !this.#bank.holds(row.adapterSlot));
-    const session = plain ? this.#base! : this.#adapted!;
-    const outputs = await session.run(stepFeeds(this.#feeds, computed, logitRows, !plain), wanted);
+    const kind = this.#kindOf(batch);
+    const feeds = stepFeeds(this.#feeds, computed, logitRows, kind);
+    const outputs = await this.#sessions.get(kind)!.run(feeds, wanted);
     const fresh = outputs.new_key_values!.data as Float32Array;
     const { width } = this.#pool;
     const stride = computed.lanes.length * batch.length * width;
@@ -271,6 +272,13 @@ export class CachedDecoder {
       top,
       queries: looked.map((name) => outputs[name]!.data as Float32Array),
     };
+  }
+
+  /** The graph that does least for a batch. */
+  #kindOf(batch: LaneBatch): GraphKind {
+    const plain = batch.lanes.every(({ row }) => !this.#bank.holds(row.adapterSlot));
+    if (plain && this.#sessions.has('steps') && ofSteps(batch)) return 'steps';
+    return (plain && this.#sessions.has('base')) || !this.#sessions.has('adapted') ? 'base' : 'adapted';
   }
 
   async #score(row: DecodeRow, targets: readonly number[]): Promise<Float32Array> {

@@ -1,13 +1,21 @@
-import { Tape } from '../autodiff/tape.ts';
+import { rmsNorm } from '../autodiff/ops.ts';
+import { Tape, type Tensor } from '../autodiff/tape.ts';
 import type { StoredTensor } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../models/config.ts';
-import { type Attention, decoder, headWeightName, weightShapes } from '../models/transformer.ts';
-import type { OnnxGraph, Value } from '../onnx/graph.ts';
+import { decoder, headWeightName, weightShapes } from '../models/transformer.ts';
+import type { Value } from '../onnx/graph.ts';
 import { WeightSource } from '../onnx/weights.ts';
-import { lookingLayers, queriesOf } from './image-attention.ts';
+import { lookingLayers } from './image-attention.ts';
 import { linearGroups } from './linear-groups.ts';
 import type { PackingOptions } from './packed-weights.ts';
+import { pooledAttention, stepAttention } from './pooled-attention.ts';
 import { servingLinear } from './serving-linear.ts';
+
+/**
+ * `adapted` has the parts of adapters; `base` has not; `steps` is of the base where every lane is a row's one new token,
+ * in a fifth fewer operations.
+ */
+export type GraphKind = 'adapted' | 'base' | 'steps';
 
 export interface DecoderGraph {
   model: Uint8Array;
@@ -21,14 +29,14 @@ export interface DecoderGraph {
  * | input | shape | |
  * |---|---|---|
  * | input_ids | [N] | N = B * T, lane by lane |
- * | cos, sin | [1, N, headDim / 2] | of each token's position |
+ * | cos, sin | [1, N, headDim / 2] ([N, 1, ...] for steps) | of each token's position |
  * | pool | [2 * layers * kv heads * blocks, blockSize * headDim] | KeyValuePool |
  * | block_rows | [B, kv heads, P] | rows of the pool's first side that a lane reads |
- * | write_tokens | [B, M] | new tokens of which a lane's keys are put among those that it reads |
+ * | write_tokens | [B, M] | new tokens of which a lane's keys are put among those that it reads; steps write their own |
  * | write_positions | [B] | place of the first of them there; the others follow |
  * | attention_mask | [B, 1, T * G, P * blockSize] | added to the scores |
  * | logit_rows | [L] | tokens whose logits are asked for |
- * | query_shape | [4] | B, T, H, G * headDim |
+ * | query_shape | [4] | B, T, H, G * headDim; but for steps |
  * | image_rows | [I, 1] | tokens in whose place something else stands, where the graph takes images |
  * | image_tokens | [I, hiddenSize] | what that is |
  *
@@ -44,7 +52,7 @@ export function decoderGraph(
   packed: ReadonlyMap<string, StoredTensor>,
   pool: { blocks: number; blockSize: number },
   options: PackingOptions,
-  { adapted, images }: { adapted: boolean; images: boolean },
+  { kind, images }: { kind: GraphKind; images: boolean },
 ): DecoderGraph {
   const tape = new Tape();
   const { graph } = tape;
@@ -52,9 +60,11 @@ export function decoderGraph(
   const half = config.headDim / 2;
   const shapes = weightShapes(config);
   const ids = graph.input('input_ids', 'int64', ['N']);
+  const steps = kind === 'steps';
+  const positions = steps ? ['N', 1, half] : [1, 'N', half];
   const rotation = {
-    cos: graph.input('cos', 'float32', [1, 'N', half]),
-    sin: graph.input('sin', 'float32', [1, 'N', half]),
+    cos: graph.input('cos', 'float32', positions),
+    sin: graph.input('sin', 'float32', positions),
     // No gradient is taken here: nothing turns back.
     sinBack: ids,
   };
@@ -66,35 +76,32 @@ export function decoderGraph(
     weights,
     options,
     headWeightName(config).replace('.weight', ''),
-    adapted,
+    kind === 'adapted',
   );
   const groups = linearGroups(config);
   const qkv = groups.find(({ kind }) => kind === 'qkv')!;
-  const [queries, keys, values] = qkv.outputs as [number, number, number];
-  const parts = (x: Value, sizes: number[]) =>
-    graph.nodes('Split', [x, graph.ints(sizes)], sizes.length, { axis: { int: -1 } });
-  /** Queries and keys are rotated as the heads of one tensor. */
-  const rotated = (layer: number, x: Value) => {
-    const [turning, v] = parts(linear.joined(layer, qkv, x), [queries + keys, values]);
-    const turned = graph.node(
-      'RotaryEmbedding',
-      [graph.node('Unsqueeze', [turning!, graph.ints([0])]), rotation.cos, rotation.sin],
-      { num_heads: { int: config.heads + config.keyValueHeads } },
-    );
-    const [q, k] = parts(turned, [queries, keys]);
-    return { q: tape.constant(q!), k: tape.constant(k!), v: tape.constant(v!) };
-  };
-  const hidden = decoder(tape, config, ids, {
-    weight: (name) => tape.constant(weights.get(name, shapes.get(name)!)),
+  const weight = (name: string) => tape.constant(weights.get(name, shapes.get(name)!));
+  const given = {
+    tape,
+    config,
     rotation,
-    ...(images ? { embed: (tokens: Value) => withImages(tape, config, weights, tokens) } : {}),
-    ...(config.queryKeyNorm ? {} : { attentionInputs: rotated }),
+    weight,
+    joined: (layer: number, x: Value) => linear.joined(layer, qkv, x),
+  };
+  const inputs = steps ? stepInputs(given) : config.queryKeyNorm ? undefined : rotatedInputs(given);
+  const hidden = decoder(tape, config, ids, {
+    weight,
+    rotation,
+    ...(images && !steps ? { embed: (tokens: Value) => withImages(tape, config, weights, tokens) } : {}),
+    ...(inputs ? { attentionInputs: inputs } : {}),
     together(modules, x) {
       const [, layer, first] = /^model\.layers\.(\d+)\.(.*)$/.exec(modules[0]!)!;
       const group = groups.find(({ modules: [name] }) => name === first)!;
       return linear.group(Number(layer), group, x).map((y) => tape.constant(y));
     },
-    attention: pooledAttention(tape, config, pool, fresh, images ? lookingLayers(config) : []),
+    attention: steps
+      ? stepAttention(tape, config, pool, fresh, ids)
+      : pooledAttention(tape, config, pool, fresh, images ? lookingLayers(config) : []),
   });
   const asked = graph.node('Gather', [hidden, logitRows], { axis: { int: 0 } });
   const logits = linear.head(asked);
@@ -106,6 +113,57 @@ export function decoderGraph(
   return { model: graph.serialize(), files: weights.files };
 }
 
+interface InputParts {
+  tape: Tape;
+  config: ModelConfig;
+  rotation: { cos: Value; sin: Value };
+  weight(name: string): Tensor;
+  /** Queries, keys and values of a layer's input [N, hiddenSize], behind one another. */
+  joined(layer: number, x: Value): Value;
+}
+
+/** Queries and keys are rotated as the heads of one tensor. */
+function rotatedInputs({ tape, config, rotation, joined }: InputParts) {
+  const { graph } = tape;
+  const { heads, keyValueHeads, headDim } = config;
+  const [queries, keys] = [heads * headDim, keyValueHeads * headDim];
+  const parts = (x: Value, sizes: number[]) =>
+    graph.nodes('Split', [x, graph.ints(sizes)], sizes.length, { axis: { int: -1 } });
+  return (layer: number, x: Value) => {
+    const [turning, v] = parts(joined(layer, x), [queries + keys, keys]);
+    const turned = graph.node(
+      'RotaryEmbedding',
+      [graph.node('Unsqueeze', [turning!, graph.ints([0])]), rotation.cos, rotation.sin],
+      { num_heads: { int: heads + keyValueHeads } },
+    );
+    const [q, k] = parts(turned, [queries, keys]);
+    return { q: tape.constant(q!), k: tape.constant(k!), v: tape.constant(v!) };
+  };
+}
+
+/** The same for one token a lane: [N, heads, 1, headDim] each, as attention reads them. */
+function stepInputs({ tape, config, rotation, weight, joined }: InputParts) {
+  const { graph } = tape;
+  const { heads, keyValueHeads, headDim, queryKeyNorm, rmsNormEps } = config;
+  const byHead = graph.ints([-1, heads + 2 * keyValueHeads, 1, headDim]);
+  const parts = (x: Value, sizes: number[]) =>
+    graph.nodes('Split', [x, graph.ints(sizes)], sizes.length, { axis: { int: 1 } });
+  const turned = (x: Value) => graph.node('RotaryEmbedding', [x, rotation.cos, rotation.sin]);
+  return (layer: number, x: Value) => {
+    const all = graph.node('Reshape', [joined(layer, x), byHead]);
+    if (queryKeyNorm) {
+      const at = `model.layers.${layer}.self_attn`;
+      const [q, k, v] = parts(all, [heads, keyValueHeads, keyValueHeads]).map((y) => tape.constant(y));
+      const normal = (y: Tensor, name: string) =>
+        tape.constant(turned(rmsNorm(tape, y, weight(`${at}.${name}.weight`), rmsNormEps)));
+      return { q: normal(q!, 'q_norm'), k: normal(k!, 'k_norm'), v: v! };
+    }
+    const [turning, v] = parts(all, [heads + keyValueHeads, keyValueHeads]);
+    const [q, k] = parts(turned(turning!), [heads, keyValueHeads]);
+    return { q: tape.constant(q!), k: tape.constant(k!), v: tape.constant(v!) };
+  };
+}
+
 /** Embeddings of the tokens, but for those that are parts of an image. */
 function withImages(tape: Tape, config: ModelConfig, weights: WeightSource, ids: Value) {
   const { graph } = tape;
@@ -114,72 +172,4 @@ function withImages(tape: Tape, config: ModelConfig, weights: WeightSource, ids:
   const rows = graph.input('image_rows', 'int64', ['I', 1]);
   const tokens = graph.input('image_tokens', 'float32', ['I', config.hiddenSize]);
   return tape.constant(graph.node('ScatterND', [looked, rows, tokens]));
-}
-
-/**
- * Attention over what a lane reads of the pool, its new tokens put among it at their own positions: a key's place does
- * not depend on the other lanes, and so neither does a bit of the result.
- */
-function pooledAttention(
-  tape: Tape,
-  config: ModelConfig,
-  { blocks, blockSize }: { blocks: number; blockSize: number },
-  fresh: Value[],
-  looking: readonly number[],
-): Attention {
-  const { graph } = tape;
-  const { heads, keyValueHeads, headDim, layers } = config;
-  const sides = 2 * layers;
-  const pool = graph.input('pool', 'float32', [sides * keyValueHeads * blocks, blockSize * headDim]);
-  const blockRows = graph.input('block_rows', 'int64', ['B', keyValueHeads, 'P']);
-  const writeTokens = graph.input('write_tokens', 'int64', ['B', 'M']);
-  const writePositions = graph.input('write_positions', 'int64', ['B']);
-  const mask = graph.input('attention_mask', 'float32', ['B', 1, 'Q', 'S']);
-  const queryShape = graph.input('query_shape', 'int64', [4]);
-  const part = (from: number) =>
-    graph.node('Slice', [queryShape, graph.ints([from]), graph.ints([from + 1])]);
-  const keyShape = joined(graph, part(0), graph.ints([keyValueHeads, -1, headDim]));
-  const mixedShape = joined(graph, graph.ints([0, 0]), part(1), graph.ints([-1]));
-  // Of every side at once: one by one they would be as many small operations.
-  const sideRows = graph.nodes(
-    'Split',
-    [graph.node('Add', [blockRows, graph.ints(range(sides, keyValueHeads * blocks), [sides, 1, 1, 1])])],
-    sides,
-    { axis: { int: 0 }, num_outputs: { int: sides } },
-  );
-  const swapped = { perm: { ints: [0, 2, 1, 3] } } as const;
-  const rows = { axis: { int: 0 } } as const;
-  const withPast = (side: number, added: Value) => {
-    const read = graph.node('Reshape', [graph.node('Gather', [pool, sideRows[side]!], rows), keyShape]);
-    // The new ones are written in place, and not into a copy, only where the shape has names.
-    const past = graph.shape(read, 'float32', ['B', keyValueHeads, 'S', headDim]);
-    const own = graph.node('Transpose', [graph.node('Gather', [added, writeTokens], rows)], swapped);
-    return graph.node('TensorScatter', [past, own, writePositions], { axis: { int: 2 } });
-  };
-  return {
-    attend(layer, q, k, v) {
-      const added = [k, v].map((x) => graph.node('Reshape', [x, graph.ints([-1, keyValueHeads, headDim])]));
-      fresh.push(...added);
-      if (looking.includes(layer))
-        graph.output(graph.node('Reshape', [q, graph.ints([-1, heads * headDim])]), queriesOf(layer));
-      const byHead = graph.node('Transpose', [graph.node('Reshape', [q, queryShape])], swapped);
-      const queries = graph.node('Reshape', [byHead, graph.ints([0, 0, -1, headDim])]);
-      const mixed = graph.node(
-        'Attention',
-        [queries, withPast(2 * layer, added[0]!), withPast(2 * layer + 1, added[1]!), mask],
-        { scale: 1 / Math.sqrt(headDim) },
-      );
-      const byToken = graph.node('Transpose', [graph.node('Reshape', [mixed, mixedShape])], swapped);
-      return tape.constant(graph.node('Reshape', [byToken, graph.ints([-1, heads * headDim])]));
-    },
-  };
-}
-
-/** 0, step, 2 step ... */
-function range(count: number, step: number): number[] {
-  return Array.from({ length: count }, (_, i) => i * step);
-}
-
-function joined(graph: OnnxGraph, ...parts: Value[]): Value {
-  return graph.node('Concat', parts, { axis: { int: 0 } });
 }

@@ -89,7 +89,7 @@ describe.each<ServingPrecision>(['float32', 'int8'])('%s', (precision) => {
       blockSize: BLOCK,
       adapterSlots: 3,
       // Steps of the base alone go through another graph, and come to the same.
-      baseCopyBytes: 2 ** 30,
+      copyBytes: 2 ** 30,
       precision,
     };
     const decoder = await CachedDecoder.create(checkpoint, options);

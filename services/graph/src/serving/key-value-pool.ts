@@ -31,6 +31,16 @@ export class KeyValuePool {
     return this.heads * this.headDim;
   }
 
+  /**
+   * Writes to the first blocks, so that the system gives their memory now: a fault for each page of each head in each
+   * layer is otherwise part of a sequence's first step there.
+   */
+  commit(blocks: number): void {
+    const size = this.blockSize * this.headDim;
+    for (let row = 0; row < this.sides * this.heads * this.blocks; row += this.blocks)
+      this.data.fill(0, row * size, (row + Math.min(blocks, this.blocks)) * size);
+  }
+
   /** Fills a block with zeros: the graph reads whole blocks, and what is masked must be finite still. */
   clear(block: number): void {
     const size = this.blockSize * this.headDim;

@@ -3,6 +3,7 @@ import type { ModelConfig } from '../models/config.ts';
 import type { RopeTables } from '../models/rope.ts';
 import { MASKED } from '../training/packing.ts';
 import type { AdapterBank } from './adapter-bank.ts';
+import type { GraphKind } from './decoder-graph.ts';
 import type { KeyValuePool } from './key-value-pool.ts';
 import { contextBlocks, type LaneBatch } from './lanes.ts';
 import type { ServingPrecision } from './packed-weights.ts';
@@ -21,13 +22,13 @@ export interface FeedSource {
 /**
  * The inputs of one run of the decoder's graph.
  * @param logitRows tokens of the batch whose logits are asked for
- * @param adapted whether the graph is the one with adapters
+ * @param kind of the graph; `steps` only for a batch that `ofSteps` says can take it
  */
 export function stepFeeds(
   source: FeedSource,
   batch: LaneBatch,
   logitRows: readonly number[],
-  adapted: boolean,
+  kind: GraphKind,
 ): Record<string, OrtTensor> {
   const { pool, config, precision } = source;
   const { lanes, length } = batch;
@@ -37,16 +38,18 @@ export function stepFeeds(
   // A step reads each key once for all heads that share it; a chunk has the more heads to compute side by side.
   const group = length === 1 ? config.heads / config.keyValueHeads : 1;
   const feeds: Record<string, OrtTensor> = {
-    ...tokenFeeds(source, batch),
+    ...tokenFeeds(source, batch, kind),
     ...poolFeeds(pool, batch, past),
-    write_tokens: int64(writes.tokens, [lanes.length, writes.count]),
     write_positions: int64(writes.positions, [lanes.length]),
     attention_mask: maskFeed(config, batch, group, past * pool.blockSize),
     logit_rows: int64(logitRows, [logitRows.length]),
-    query_shape: int64([lanes.length, length, config.heads / group, group * config.headDim], [4]),
-    ...(adapted ? source.bank.feeds(slotsOf(batch)) : {}),
   };
-  if (source.images) Object.assign(feeds, imageFeeds(config.hiddenSize, batch));
+  if (kind === 'adapted') Object.assign(feeds, source.bank.feeds(slotsOf(batch)));
+  if (kind !== 'steps') {
+    feeds.write_tokens = int64(writes.tokens, [lanes.length, writes.count]);
+    feeds.query_shape = int64([lanes.length, length, config.heads / group, group * config.headDim], [4]);
+  }
+  if (source.images && kind !== 'steps') Object.assign(feeds, imageFeeds(config.hiddenSize, batch));
   if (precision === 'int8') {
     feeds.int8_middles = middles(tokens);
     feeds.int8_head_middles = middles(logitRows.length);
@@ -54,7 +57,18 @@ export function stepFeeds(
   return feeds;
 }
 
-function tokenFeeds({ config, rope }: FeedSource, { lanes, length }: LaneBatch): Record<string, OrtTensor> {
+/** Whether every lane is the one new token of its row, with nothing of an image in it or asked of it. */
+export function ofSteps({ lanes, length }: LaneBatch): boolean {
+  return (
+    length === 1 && lanes.every(({ row }) => row.tokens.length === 1 && !row.images?.length && !row.looks)
+  );
+}
+
+function tokenFeeds(
+  { config, rope }: FeedSource,
+  { lanes, length }: LaneBatch,
+  kind: GraphKind,
+): Record<string, OrtTensor> {
   const half = config.headDim / 2;
   const count = lanes.length * length;
   const ids = new BigInt64Array(count);
@@ -69,10 +83,11 @@ function tokenFeeds({ config, rope }: FeedSource, { lanes, length }: LaneBatch):
       sin.set(rope.sin.subarray(position * half, (position + 1) * half), (at + t) * half);
     }
   }
+  const shape = kind === 'steps' ? [count, 1, half] : [1, count, half];
   return {
     input_ids: new OrtTensor('int64', ids, [count]),
-    cos: new OrtTensor('float32', cos, [1, count, half]),
-    sin: new OrtTensor('float32', sin, [1, count, half]),
+    cos: new OrtTensor('float32', cos, shape),
+    sin: new OrtTensor('float32', sin, shape),
   };
 }
 

@@ -17,8 +17,10 @@ import { AdapterError, type Runner, type RunnerOptions } from './runner.ts';
 const FLOAT_BYTES = 4;
 /** Share of the free memory that the pool takes by default. */
 const MEMORY_SHARE = 1 / 4;
-/** Share of it up to which the weights are packed a second time, for steps of the base alone. */
-const BASE_COPY_SHARE = 1 / 16;
+/** Blocks of each sequence of a full batch whose memory is there from the start. */
+const READY_BLOCKS = 32;
+/** Share of it that weights may take which are packed once more, for the base alone. */
+const COPY_SHARE = 1 / 16;
 /** A step computes all ranks of its adapters, so a single one can not be arbitrarily large. */
 const HIGHEST_RANK = 256;
 
@@ -35,8 +37,9 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     cacheFolder,
     blocks,
     blockSize,
+    readyBlocks: options.maxBatch * READY_BLOCKS,
     adapterSlots,
-    baseCopyBytes: free * BASE_COPY_SHARE,
+    copyBytes: free * COPY_SHARE,
     images: images !== undefined,
     ...(precision ? { precision } : {}),
     ...(int4Block ? { int4Block } : {}),
