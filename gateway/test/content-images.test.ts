@@ -113,11 +113,12 @@ test('an ID number in a picture is refused on every way, and its text is never t
     const vision = createClient(VisionInferenceService, transport);
     const image = { content: card };
     for (const call of [
-      vision.inspect({ image, profile: 'surface' }),
-      vision.embed({ model: 'models:/clip/1.0.0', images: [image] }),
-      drained(vision.chat({ model: 'qa', images: [image], messages: [{ role: 'user', content: '?' }] })),
+      () => vision.inspect({ image, profile: 'surface' }),
+      () => vision.embed({ model: 'models:/clip/1.0.0', images: [image] }),
+      () =>
+        drained(vision.chat({ model: 'qa', images: [image], messages: [{ role: 'user', content: '?' }] })),
     ]) {
-      const { code, message } = await failure(call);
+      const { code, message } = await failure(call());
       expect([code, message]).toEqual([Code.FailedPrecondition, expect.stringContaining('id_number')]);
     }
   }
