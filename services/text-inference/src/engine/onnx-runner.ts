@@ -17,8 +17,10 @@ import { AdapterError, type Runner, type RunnerOptions } from './runner.ts';
 const FLOAT_BYTES = 4;
 /** Share of the free memory that the pool takes by default. */
 const MEMORY_SHARE = 1 / 4;
-/** Blocks of each sequence of a full batch whose memory is there from the start. */
-const READY_BLOCKS = 32;
+/** Tokens of each sequence of a full batch whose memory is there from the start. */
+const READY_TOKENS = 512;
+/** Share of the pool that this may be: a large model's would take long, and all that the pool may ever need. */
+const READY_SHARE = 1 / 8;
 /** Share of it that weights may take which are packed once more, for the base alone. */
 const COPY_SHARE = 1 / 16;
 /** A step computes all ranks of its adapters, so a single one can not be arbitrarily large. */
@@ -37,7 +39,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     cacheFolder,
     blocks,
     blockSize,
-    readyBlocks: options.maxBatch * READY_BLOCKS,
+    readyBlocks: Math.floor(Math.min((options.maxBatch * READY_TOKENS) / blockSize, blocks * READY_SHARE)),
     adapterSlots,
     copyBytes: free * COPY_SHARE,
     images: images !== undefined,
