@@ -223,6 +223,52 @@ describe('quotas over several gateways', () => {
       ['tokens', 100, 105],
     ]);
   });
+
+  test('gateways that see at once that a quota is used tell it once, and none of them fails', async (t) => {
+    if (!place) return t.skip();
+    await quota({ tokensPerMonth: 1000 });
+    await call(gateway(), 200);
+    await synced();
+    await database.read((em) =>
+      em.nativeUpdate(QuotaSchema, { tenant }, { tokensPerMonth: 100, revision: 2 }),
+    );
+    // A gateway that has just started sees it with its first call.
+    const seen = await Promise.all(
+      Array.from({ length: 6 }, () =>
+        gateway()
+          .open(flow())
+          .catch((cause) => cause),
+      ),
+    );
+    for (const each of seen) expect(each).toMatchObject(refused);
+    const events = await database.read((em) => em.count(OutboxSchema, { payload: { $like: `%${tenant}%` } }));
+    expect(events).toBe(2);
+  });
+
+  test('a change while quotas are being read is felt by the next call', async (t) => {
+    if (!place) return t.skip();
+    const known = Promise.withResolvers<void>();
+    const slowAtFirst: Database = Object.create(database, {
+      read: {
+        value: async (work: Parameters<Database['read']>[0]) => {
+          const first = !begun;
+          begun = true;
+          const found = await database.read(work);
+          if (first) await known.promise;
+          return found;
+        },
+      },
+    });
+    let begun = false;
+    const book = new QuotaBook(slowAtFirst, logger);
+    const early = book.of(tenant);
+    await quota({ requestsPerMinute: 1 });
+    book.forget(tenant);
+    await book.of(tenant);
+    known.resolve();
+    await early;
+    expect((await book.of(tenant)).counters).toHaveLength(1);
+  });
 });
 
 describe('at the gateway', () => {
@@ -261,13 +307,14 @@ describe('at the gateway', () => {
       429,
       { error: { code: 'rate_limit_exceeded' } },
     ]);
-    const { items } = (await (await post(`${service}/ListQuotas`, {})).json()) as { items: object[] };
-    expect(items).toMatchObject([
-      {
-        quota: { model: 'qa', tokensPerMonth: '150' },
-        usage: { tokensThisMonth: '200', microsThisMonth: '1120' },
-      },
-    ]);
+    expect(await (await post(`${service}/ListQuotas`, {})).json()).toMatchObject({
+      items: [
+        {
+          quota: { model: 'qa', tokensPerMonth: '150' },
+          usage: { tokensThisMonth: '200', microsThisMonth: '1120' },
+        },
+      ],
+    });
     expect((await post(`${service}/SetQuota`, { quota: { model: 'qa' } })).status).toBe(200);
     expect((await chat()).status).toBe(200);
   });

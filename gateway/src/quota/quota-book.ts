@@ -34,7 +34,7 @@ export class QuotaBook {
   readonly #logger: Logger;
   readonly #now: () => number;
   readonly #alerts: QuotaAlerts;
-  readonly #fresh = new LRUCache<string, Promise<TenantBook>>({ max: 10_000, ttl: 2000 });
+  readonly #loading = new Map<string, Promise<TenantBook>>();
   readonly #known = new LRUCache<string, TenantBook>({ max: 10_000, ttl: 2000 });
   readonly #counters = new Map<string, QuotaCounter>();
   #sweptMs = 0;
@@ -65,15 +65,27 @@ export class QuotaBook {
   of(tenant: string): TenantBook | Promise<TenantBook> {
     const known = this.#known.get(tenant);
     if (known) return known;
-    const loading = this.#fresh.get(tenant) ?? this.#load(tenant);
-    this.#fresh.set(tenant, loading);
+    const running = this.#loading.get(tenant);
+    if (running) return running;
+    const loading = this.#load(tenant).then(
+      (book) => {
+        // A change in the meantime has made it old: whoever asks next loads again.
+        if (this.#ended(tenant, loading)) this.#known.set(tenant, book);
+        return book;
+      },
+      (cause) => {
+        this.#ended(tenant, loading);
+        throw cause;
+      },
+    );
+    this.#loading.set(tenant, loading);
     return loading;
   }
 
   /** Makes a change felt at once here, and within two seconds in other gateways. */
   forget(tenant: string): void {
     this.#known.delete(tenant);
-    this.#fresh.delete(tenant);
+    this.#loading.delete(tenant);
   }
 
   /** Resolves when the database has what was counted here, and what others have counted is known here. */
@@ -88,21 +100,20 @@ export class QuotaBook {
     return this.#syncing;
   }
 
+  /** @returns whether it was what is loading, and no change came in the meantime */
+  #ended(tenant: string, loading: Promise<TenantBook>): boolean {
+    return this.#loading.get(tenant) === loading && this.#loading.delete(tenant);
+  }
+
   async #load(tenant: string): Promise<TenantBook> {
-    try {
-      const [quotas, prices] = await this.#database.read(async (em) => [
-        await em.find(QuotaSchema, { tenant }),
-        await em.find(PriceSchema, { tenant }),
-      ]);
-      const counters = quotas.map((quota) => this.#counter(quota));
-      // What was counted before this process, and elsewhere, counts from the first call on.
-      await this.#read(counters);
-      const book = { counters, prices: new Map(prices.map((price) => [price.model, price])) };
-      this.#known.set(tenant, book);
-      return book;
-    } finally {
-      this.#fresh.delete(tenant);
-    }
+    const [quotas, prices] = await this.#database.read(async (em) => [
+      await em.find(QuotaSchema, { tenant }),
+      await em.find(PriceSchema, { tenant }),
+    ]);
+    const counters = quotas.map((quota) => this.#counter(quota));
+    // What was counted before this process, and elsewhere, counts from the first call on.
+    await this.#read(counters);
+    return { counters, prices: new Map(prices.map((price) => [price.model, price])) };
   }
 
   #counter(quota: QuotaRow): QuotaCounter {

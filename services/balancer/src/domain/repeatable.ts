@@ -1,7 +1,6 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import type { Database, EntityManager } from '@landfall/common/db/database.ts';
 import { once, type RepeatableCall } from '@landfall/common/db/idempotency.ts';
-import { UniqueConstraintViolationException } from '@mikro-orm/core';
 
 /**
  * Runs a mutation in one transaction with the mark of its request id: a repeat returns the first answer and changes
@@ -13,12 +12,5 @@ export async function repeatable<I extends DescMessage, O extends DescMessage>(
   request: MessageShape<I>,
   mutate: (em: EntityManager) => Promise<MessageShape<O>>,
 ): Promise<MessageShape<O>> {
-  const attempt = () => database.transaction((em) => once(em, call, request, () => mutate(em)));
-  try {
-    return await attempt();
-  } catch (error) {
-    // Another call took the name, or the request id, between our look and our write.
-    if (error instanceof UniqueConstraintViolationException) return attempt();
-    throw error;
-  }
+  return database.transaction((em) => once(em, call, request, () => mutate(em)));
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { EchoRequestSchema, EchoResponseSchema } from '@landfall/proto/landfall/mesh/v1/echo_service_pb.js';
-import { defineEntity, p } from '@mikro-orm/core';
+import { defineEntity, p, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Database } from './database.ts';
 import { once } from './idempotency.ts';
@@ -134,4 +134,55 @@ test('repeats at the same time run once and all get its answer', async (t) => {
   const answers = await Promise.all(Array.from({ length: 6 }, run));
   expect(runs).toBe(1);
   for (const answer of answers) expect(answer).toEqual(answers[0]);
+});
+
+const note = (id: string, body: string) => ({ id, body, tags: {}, score: null, done: false, createdMs: 0 });
+
+test('of several that find a key free all but one look again, and find it taken', async (t) => {
+  if (!place) return t.skip();
+  await using database = await open();
+  const take = (body: string) =>
+    database.transaction(async (em) => {
+      const taken = await em.findOne(Note, { id: 'raced' });
+      if (taken) return taken.body;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await em.insert(Note, note('raced', body));
+      return body;
+    });
+  const told = await Promise.all(['a', 'b', 'c', 'd'].map(take));
+  expect(new Set(told).size).toBe(1);
+});
+
+test('a key that stays taken is refused in the end', async (t) => {
+  if (!place) return t.skip();
+  await using database = await open();
+  let tries = 0;
+  const insert = () =>
+    database.transaction((em) => {
+      tries += 1;
+      return em.insert(Note, note('taken', ''));
+    });
+  await insert();
+  await expect(insert()).rejects.toBeInstanceOf(UniqueConstraintViolationException);
+  expect(tries).toBe(1 + 3);
+});
+
+test('two that hold rows crosswise both end', async (t) => {
+  if (!place) return t.skip();
+  await using database = await open();
+  await database.transaction((em) => em.insertMany(Note, [note('left', ''), note('right', '')]));
+  const reached = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const add = (order: string[], which: number) =>
+    database.transaction(async (em) => {
+      for (const [i, id] of order.entries()) {
+        await em.nativeUpdate(Note, { id }, { body: raw('body || ?', [String(which)]) });
+        if (i > 0) continue;
+        reached[which]!.resolve();
+        // Where one transaction waits for the other to begin, the database has one writer at a time: go on.
+        if (place!.kind === 'postgres') await reached[1 - which]!.promise;
+      }
+    });
+  await Promise.all([add(['left', 'right'], 0), add(['right', 'left'], 1)]);
+  const rows = await database.read((em) => em.find(Note, { id: { $in: ['left', 'right'] } }));
+  for (const { body } of rows) expect([...body].sort().join('')).toBe('01');
 });

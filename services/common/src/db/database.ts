@@ -1,6 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DriverException, type EntitySchema, MikroORM, type Options } from '@mikro-orm/core';
+import {
+  DeadlockException,
+  DriverException,
+  type EntitySchema,
+  MikroORM,
+  type Options,
+  UniqueConstraintViolationException,
+} from '@mikro-orm/core';
 import { Migrator } from '@mikro-orm/migrations';
 import { PostgreSqlDriver } from '@mikro-orm/postgresql';
 import { type SqlEntityManager, SqliteDriver } from '@mikro-orm/sql';
@@ -91,11 +98,21 @@ export class Database implements AsyncDisposable {
     return guarded(() => work(this.fork()));
   }
 
-  /** One transaction: all of it is kept, or nothing. */
+  /**
+   * One transaction: all of it is kept, or nothing. One that loses a race (another took the same key between its look
+   * and its write, or held rows crosswise) does its work again and finds what the other has written.
+   */
   async transaction<T>(work: (em: EntityManager) => Promise<T>): Promise<T> {
-    const result = await guarded(() => this.fork().transactional((em) => work(em as EntityManager)));
-    for (const listener of this.onCommit) listener();
-    return result;
+    const attempt = () => guarded(() => this.fork().transactional((em) => work(em as EntityManager)));
+    for (let races = 1; ; races++) {
+      try {
+        const result = await attempt();
+        for (const listener of this.onCommit) listener();
+        return result;
+      } catch (error) {
+        if (races === MOST_RACES || !isLostRace(error)) throw error;
+      }
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -152,6 +169,12 @@ async function migrate(orm: MikroORM, url: string, schema: string): Promise<void
     await client.end();
   }
 }
+
+/** A key that is still taken after so many is taken for good. */
+const MOST_RACES = 3;
+
+const isLostRace = (error: unknown) =>
+  error instanceof UniqueConstraintViolationException || error instanceof DeadlockException;
 
 /** Codes of node and PostgreSQL (class 08, 57P0x) that mean "away", not "wrong". */
 const AWAY = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOENT|08...|57P0[123])$/;

@@ -5,7 +5,6 @@ import {
   CreatePromptRequestSchema,
   CreatePromptResponseSchema,
 } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
-import { UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { Route } from '../context.ts';
 import { PromptSchema } from '../db/entities.ts';
 import { prepareDraft } from '../domain/prepare-draft.ts';
@@ -25,12 +24,12 @@ export const createPrompt: Route<'createPrompt'> =
       input: CreatePromptRequestSchema,
       output: CreatePromptResponseSchema,
     };
-    const created = database.transaction(async (em) => {
+    return database.transaction(async (em) => {
       await requireFolderRight(em, identity, folder, 'editor');
       return once(em, call, request, async () => {
         const draft = await prepareDraft(em, identity, request.name, request.draft!);
         if (await em.findOne(PromptSchema, { tenant, name })) {
-          throw taken(name);
+          throw alreadyExists(`there is a prompt '${name}'; add a version to it with CreateVersion`);
         }
         const prompt = em.create(PromptSchema, {
           tenant,
@@ -50,11 +49,4 @@ export const createPrompt: Route<'createPrompt'> =
         });
       });
     });
-    // Of two that are made at the same time one finds the name taken only when it writes.
-    return created.catch((cause) => {
-      throw cause instanceof UniqueConstraintViolationException ? taken(name) : cause;
-    });
   };
-
-const taken = (name: string) =>
-  alreadyExists(`there is a prompt '${name}'; add a version to it with CreateVersion`);

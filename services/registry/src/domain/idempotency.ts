@@ -11,7 +11,6 @@ import {
 import { HandledRequestSchema } from '@landfall/common/db/chassis-tables.ts';
 import type { Database, EntityManager } from '@landfall/common/db/database.ts';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
-import { UniqueConstraintViolationException } from '@mikro-orm/core';
 
 /** What makes a call repeatable: its token, and what it asks for. An empty token means that it is not. */
 export type RequestKey = { tenant: string; method: string; requestId: string; digest: string };
@@ -64,24 +63,16 @@ export async function answerOnce<D extends DescMessage>(
   schema: D,
   act: (em: EntityManager) => Promise<MessageShape<D>>,
 ): Promise<MessageShape<D>> {
-  const attempt = () =>
-    database.transaction(async (em) => {
-      const before = await findAnswer(em, key, schema);
-      if (before) return before;
-      const answer = await act(em);
-      if (key.requestId !== '') {
-        const response = toJsonString(schema, answer);
-        await em.insert(HandledRequestSchema, { ...key, response, createdMs: Date.now() });
-      }
-      return answer;
-    });
-  try {
-    return await attempt();
-  } catch (error) {
-    // Another call took the name, or answered the same request, between our look and our write.
-    if (error instanceof UniqueConstraintViolationException) return attempt();
-    throw error;
-  }
+  return database.transaction(async (em) => {
+    const before = await findAnswer(em, key, schema);
+    if (before) return before;
+    const answer = await act(em);
+    if (key.requestId !== '') {
+      const response = toJsonString(schema, answer);
+      await em.insert(HandledRequestSchema, { ...key, response, createdMs: Date.now() });
+    }
+    return answer;
+  });
 }
 
 /** How long an answer is kept for repeats of its request. */

@@ -1,7 +1,6 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import type { EntityManager } from '@landfall/common/db/database.ts';
 import { once, type RepeatableCall } from '@landfall/common/db/idempotency.ts';
-import { UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { TrainerContext } from '../context.ts';
 
 /**
@@ -14,13 +13,7 @@ export async function answerOnce<I extends DescMessage, O extends DescMessage>(
   request: MessageShape<I>,
   act: (em: EntityManager) => Promise<MessageShape<O>>,
 ): Promise<MessageShape<O>> {
-  const attempt = () => database.transaction((em) => once(em, call, request, () => act(em)));
-  try {
-    return await attempt();
-  } catch (error) {
-    if (error instanceof UniqueConstraintViolationException) return attempt();
-    throw error;
-  }
+  return database.transaction((em) => once(em, call, request, () => act(em)));
 }
 
 /** The answer that a token was given before. Looked for ahead of work that is too long for a transaction. */

@@ -5,7 +5,6 @@ import {
   CreateCollectionRequestSchema,
   CreateCollectionResponseSchema,
 } from '@landfall/proto/landfall/vision/v1/collection_service_pb.js';
-import { UniqueConstraintViolationException } from '@mikro-orm/core';
 import { v7 as uuidv7 } from 'uuid';
 import { collectionReply } from '../../collections/find-collection.ts';
 import type { CollectionRoute } from '../../context.ts';
@@ -30,9 +29,11 @@ export const createCollection: CollectionRoute<'createCollection'> =
       ...{ id: uuidv7(), tenant, name, model: version?.ref ?? '', dimensions, description, author: subject },
       ...{ createdMs: Date.now(), entries: 0, lastLabel: 0 },
     };
-    const created = database.transaction((em) =>
+    return database.transaction((em) =>
       once(em, call, request, async () => {
-        if (await em.findOne(CollectionEntity, { tenant, name })) throw taken(name);
+        if (await em.findOne(CollectionEntity, { tenant, name })) {
+          throw alreadyExists(`there is a collection '${name}'; take another name, or delete it`);
+        }
         if ((await em.count(CollectionEntity, { tenant })) >= MOST_COLLECTIONS) {
           throw resourceExhausted(`a tenant has at most ${MOST_COLLECTIONS} collections: delete one`, {
             reason: 'TOO_MANY_COLLECTIONS',
@@ -44,11 +45,4 @@ export const createCollection: CollectionRoute<'createCollection'> =
         return create(CreateCollectionResponseSchema, { collection: collectionReply(row) });
       }),
     );
-    // Of two that are made at the same time one finds the name taken only when it writes.
-    return created.catch((cause) => {
-      throw cause instanceof UniqueConstraintViolationException ? taken(name) : cause;
-    });
   };
-
-const taken = (name: string) =>
-  alreadyExists(`there is a collection '${name}'; take another name, or delete it`);
