@@ -24,6 +24,7 @@ import { IdentitySigner } from '@landfall/common/identity/signer.ts';
 import { createLogger } from '@landfall/common/log/logger.ts';
 import { RpcChannel, type RpcClient } from '@landfall/common/rpc/client.ts';
 import { RpcServer } from '@landfall/common/rpc/server.ts';
+import { programEnv } from '@landfall/common/test/program-env.ts';
 import { BalancerService as BalancerContract } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import {
   AliasMovedSchema,
@@ -111,7 +112,7 @@ export class TestMesh implements AsyncDisposable {
     const port = await registry.listen('127.0.0.1', 0);
     stack.defer(() => registry.drain(0));
     const env = {
-      PATH: process.env.PATH ?? '',
+      ...programEnv(),
       LANDFALL_HOME: join(folder, 'home'),
       LANDFALL_NATS_URL: nats.url,
       LANDFALL_DATABASE_URL: database.url,

@@ -14,6 +14,7 @@ import { createLogger } from '@landfall/common/log/logger.ts';
 import { followLabels } from '@landfall/common/prompts/follow-labels.ts';
 import { LabelCache, type LabelCacheOptions } from '@landfall/common/prompts/label-cache.ts';
 import { RpcChannel } from '@landfall/common/rpc/client.ts';
+import { programEnv } from '@landfall/common/test/program-env.ts';
 import { Role } from '@landfall/proto/landfall/mesh/v1/options_pb.js';
 import { PromptAccessService } from '@landfall/proto/landfall/prompt/v1/access_service_pb.js';
 import { PromptService } from '@landfall/proto/landfall/prompt/v1/prompt_service_pb.js';
@@ -62,7 +63,7 @@ async function freePort(): Promise<number> {
 async function start(): Promise<void> {
   const env = {
     LANDFALL_LOG_LEVEL: 'error',
-    ...{ PATH: process.env.PATH, LANDFALL_HOME: folder, LANDFALL_NATS_URL: natsUrl },
+    ...{ ...programEnv(), LANDFALL_HOME: folder, LANDFALL_NATS_URL: natsUrl },
     ...{ LANDFALL_DATABASE_URL: place!.url, LANDFALL_MESH_KEY_FILE: join(folder, 'mesh.key') },
     ...{ LANDFALL_BALANCER_URL: '127.0.0.1:1', LANDFALL_LISTEN: `127.0.0.1:${port}` },
   };

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { programEnv } from '@landfall/common/test/program-env.ts';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
@@ -17,7 +18,7 @@ export class RegistryProcess {
   /** Resolves when it is ready. */
   static async start(env: Record<string, string>): Promise<RegistryProcess> {
     const child = spawn(process.execPath, [MAIN], {
-      env: { PATH: process.env.PATH, ...env },
+      env: { ...programEnv(), ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const lines = createInterface({ input: child.stdout! });

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { status } from '@grpc/grpc-js';
 import { RpcChannel } from '@landfall/common/rpc/client.ts';
+import { programEnv } from '@landfall/common/test/program-env.ts';
 import { TextInferenceService } from '@landfall/proto/landfall/text/v1/text_inference_service_pb.js';
 import { expect, test } from 'vitest';
 import {
@@ -53,7 +54,7 @@ async function startProcess(
   const child = spawn(process.execPath, [path.join(import.meta.dirname, '../src/main.ts')], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
-      PATH: process.env.PATH,
+      ...programEnv(),
       LANDFALL_HOME: folder.join('home'),
       LANDFALL_MODEL_FOLDER: folder.join('base'),
       LANDFALL_MESH_KEY_FILE: folder.join('mesh.key'),

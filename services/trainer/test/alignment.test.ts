@@ -61,7 +61,7 @@ describe('the trainer, over images and captions', () => {
   it('refuses what could only fail later, by field and row', { timeout: 300_000 }, async (t) => {
     if (!mesh) return t.skip();
     const refuse = (changes: object) =>
-      failure(mesh!.trainer.createJob({ spec: spec('out', changes) }, PATIENT));
+      failure(mesh!.trainer.createJob({ spec: spec('out', { trainDataset: held, ...changes }) }, PATIENT));
     const fieldOf = async (changes: object) => {
       const error = await refuse(changes);
       expect(error.code).toBe(status.INVALID_ARGUMENT);

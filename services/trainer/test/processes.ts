@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { programEnv } from '@landfall/common/test/program-env.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
 
@@ -23,7 +24,7 @@ export interface ServiceProcess extends AsyncDisposable {
  */
 export async function startService(main: string, env: Record<string, string>): Promise<ServiceProcess> {
   const child: ChildProcess = spawn(process.execPath, [path.join(ROOT, 'services', main)], {
-    env: { PATH: process.env.PATH ?? '', LANDFALL_LOG_LEVEL: 'error', LANDFALL_METRICS_PORT: '-1', ...env },
+    env: { ...programEnv(), LANDFALL_LOG_LEVEL: 'error', LANDFALL_METRICS_PORT: '-1', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const gone = once(child, 'exit');

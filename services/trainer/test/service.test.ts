@@ -26,7 +26,8 @@ afterAll(() => mesh?.[Symbol.asyncDispose]());
 
 const other: Identity = { ...editor, tenant: 'other' };
 const viewer: Identity = { ...editor, role: Role.VIEWER };
-const KILLS = 20;
+/** What a kill asks of the database shows in a few; the bits of the result, which it has no part in, want many. */
+const KILLS = process.env.LANDFALL_TEST_DATABASE === 'postgres' ? 4 : 20;
 const CONFIG = { rank: 4, epochs: 4, batchSize: 4, learningRate: 5e-3, seed: 3n, checkpointSteps: 3 };
 const spec = (outputModel: string, changes: object = {}) => ({
   baseModel: base,
@@ -293,7 +294,7 @@ describe('the trainer', () => {
     );
   });
 
-  it('goes on after twenty kill -9 of its worker and a restart of its control service, to the same bits', async (t) => {
+  it(`goes on after ${KILLS} kill -9 of its worker and a restart of its control service, to the same bits`, async (t) => {
     if (!mesh) return t.skip();
     const { trainer, registry } = mesh;
     const seed = Date.now() % 100_000;

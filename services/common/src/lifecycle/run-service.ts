@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '../config/env.ts';
 import { type LifecycleConfig, readLifecycleConfig } from '../config/lifecycle-config.ts';
@@ -41,6 +42,8 @@ export async function runService(name: string, create: () => Promise<Service>): 
       // What the start does after this is cut short by the disposal.
       started.catch(() => {});
     } else {
+      // What was compiled until now is kept for those that start next, even if this process is killed.
+      flushCompileCache();
       announce({ ready: true, service: name, pid: process.pid, ...facts });
       logger.info(facts, 'ready');
     }
