@@ -3,7 +3,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { Adapter, PrefixAdapter } from '../checkpoint/peft.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { ropeTables } from '../models/rope.ts';
-import { createSession } from '../onnx/session.ts';
+import { createSession, giveBack } from '../onnx/session.ts';
 import { AdapterBank } from './adapter-bank.ts';
 import { checkRows } from './check-rows.ts';
 import { decoderGraph, type GraphKind } from './decoder-graph.ts';
@@ -93,6 +93,8 @@ export class CachedDecoder {
   readonly #weightBytes: number;
   /** By slot. */
   readonly #prefixes: (PrefixAdapter | undefined)[];
+  /** Logits that the last step has handed out. */
+  #handedOut: Float32Array[] = [];
 
   private constructor(
     config: ModelConfig,
@@ -174,6 +176,7 @@ export class CachedDecoder {
     });
     if (!this.#options.images && rows.some(({ images, looks }) => images?.length || looks))
       throw new RangeError('this decoder was made without images');
+    this.#handedOut = [];
     for (const row of rows) this.#begin(row);
     const results = new Map<DecodeRow, Float32Array>();
     const plain = rows.filter(({ targets }) => !targets);
@@ -182,6 +185,11 @@ export class CachedDecoder {
       await this.#run(batch, results);
     for (const row of rows) if (row.targets) results.set(row, await this.#score(row, row.targets));
     return rows.map((row) => results.get(row)!);
+  }
+
+  /** Takes back the logits that the last step has handed out, which must not be read any more. */
+  takeBack(): void {
+    for (const logits of this.#handedOut.splice(0)) giveBack(logits);
   }
 
   /** Copies the keys and values of positions from..end out of a sequence's blocks. */
@@ -223,6 +231,7 @@ export class CachedDecoder {
     const whole = [...wanted.keys()].some((row) => !row.top && row.logits !== 'none');
     const looking = [...wanted.keys()].some(({ looks }) => looks);
     const { logits, top, queries } = await this.#compute(batch, none ? [0] : asked, { whole, looking });
+    if (logits) this.#handedOut.push(logits);
     let from = 0;
     for (const [row, { length }] of wanted) {
       if (row.looks) {
@@ -262,6 +271,7 @@ export class CachedDecoder {
       for (let t = 0; t < tokens.length; t++)
         this.#pool.write(row.blockTable, row.start + first + t, fresh, (at + t) * width, stride);
     }
+    giveBack(fresh);
     const tokens = outputs.top_tokens!.data as BigInt64Array;
     const values = outputs.top_logits!.data as Float32Array;
     const top = Float32Array.from({ length: 2 * tokens.length }, (_, i) =>
@@ -300,6 +310,7 @@ export class CachedDecoder {
         const target = targets[i - context]!;
         scored[i - context] = logProbability(logits.subarray(at, at + vocabSize), target);
       }
+      giveBack(logits);
     }
     return scored;
   }

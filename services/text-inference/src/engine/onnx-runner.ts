@@ -55,7 +55,10 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       images,
     },
     adapterSlots,
-    run: (rows) => decoder.step(rows),
+    run(rows) {
+      decoder.takeBack();
+      return decoder.step(rows);
+    },
     save: (table, from, end) => decoder.save(table, from, end),
     restore: (table, from, saved) => decoder.restore(table, from, saved),
     loadAdapter: async (slot, folder) => decoder.setAdapter(slot, openAdapter(folder, config)),

@@ -48,7 +48,7 @@ export interface Runner {
   readonly adapterSlots: number;
   /** Computes the new tokens of each row, leaves their keys and values in the pool, and returns the logits that it
    * asks for, [vocabulary] each or [2] with `top`, or the natural log probabilities of its targets, or what it looks at
-   * [queries, positions]. Rows are independent of one another. */
+   * [queries, positions]. Rows are independent of one another. Logits may be read until the next call. */
   run(rows: StepRow[]): Promise<Float32Array[]>;
   /** Copies the keys and values of positions from..end of a sequence out of its blocks. */
   save(blockTable: readonly number[], from: number, end: number): Float32Array;
