@@ -217,7 +217,11 @@ export class CacheBook implements AsyncDisposable {
       const indexed = cache?.get(row.key, 0);
       if (indexed?.id === row.id) indexed.revision = revision;
     }
-    for (const key of dropped) this.#forget(tenant, key);
+    for (const { key, id } of dropped) {
+      // While the database was busy another answer may have come in its place.
+      const here = cache?.get(key, 0);
+      if (!here || here.id === id) this.#forget(tenant, key);
+    }
   }
 
   /** Asks for what others have done with the answers of tenants that are in use. */

@@ -34,6 +34,9 @@ export interface Bounds {
   bytes: number;
 }
 
+/** An answer by its place; another one may have come there since. */
+export type Dropped = Pick<CachedAnswer, 'key' | 'id'>;
+
 /** What a tenant has that one gateway has not yet. */
 export interface News {
   policy: CachePolicy | undefined;
@@ -90,14 +93,14 @@ export class CacheStore {
   /**
    * Keeps answers, but for those whose making began before something made them void.
    * @param crowded whether there may be more than the bounds let be
-   * @returns the number of the change, and keys that are not kept: void ones, and those that had to make room
+   * @returns the number of the change, and answers that are not kept: void ones, and those that had to make room
    */
   add(
     tenant: string,
     answers: readonly NewAnswer[],
     bounds: Bounds,
     crowded: boolean,
-  ): Promise<{ revision: number; dropped: string[] }> {
+  ): Promise<{ revision: number; dropped: Dropped[] }> {
     return this.#database.transaction(async (em) => {
       const revision = await nextRevision(em, tenant);
       const since = Math.min(...answers.map((answer) => answer.since));
@@ -106,7 +109,7 @@ export class CacheStore {
         voids.some((one) => one.revision > since && isOf(row, one.model));
       const rows = answers.filter((one) => !isVoid(one)).map(({ row }) => ({ ...row, revision }));
       if (rows.length > 0) await em.upsertMany(CachedAnswerSchema, rows);
-      const dropped = answers.filter(isVoid).map(({ row }) => row.key);
+      const dropped: Dropped[] = answers.filter(isVoid).map(({ row }) => row);
       if (crowded) dropped.push(...(await makeRoom(em, tenant, bounds)));
       return { revision, dropped };
     });
@@ -155,30 +158,30 @@ async function sizeOf(em: EntityManager, tenant: string): Promise<Bounds> {
   return { entries: Number(row!.entries), bytes: Number(row!.bytes) };
 }
 
-/** Drops what was not asked for longest until there is room. @returns the keys */
-async function makeRoom(em: EntityManager, tenant: string, bounds: Bounds): Promise<string[]> {
+/** Drops what was not asked for longest until there is room. @returns what */
+async function makeRoom(em: EntityManager, tenant: string, bounds: Bounds): Promise<Dropped[]> {
   const now = Date.now();
   await em.nativeDelete(CachedAnswerSchema, { tenant, expiresMs: { $lte: now } });
   const left = await sizeOf(em, tenant);
   if (left.entries <= bounds.entries && left.bytes <= bounds.bytes) return [];
-  const dropped: string[] = [];
+  const dropped: Dropped[] = [];
   const most = { entries: Math.ceil(bounds.entries * KEEP), bytes: bounds.bytes * KEEP };
   const isOver = () => left.entries > most.entries || left.bytes > most.bytes;
   while (isOver()) {
     const oldest = await em.find(
       CachedAnswerSchema,
       { tenant },
-      { fields: ['tenant', 'key', 'bytes'], orderBy: { usedMs: 'asc', key: 'asc' }, limit: VICTIMS },
+      { fields: ['tenant', 'key', 'id', 'bytes'], orderBy: { usedMs: 'asc', key: 'asc' }, limit: VICTIMS },
     );
     if (oldest.length === 0) break;
-    const victims: string[] = [];
-    for (const { key, bytes } of oldest) {
+    const victims: Dropped[] = [];
+    for (const { key, id, bytes } of oldest) {
       if (!isOver()) break;
-      victims.push(key);
+      victims.push({ key, id });
       left.entries -= 1;
       left.bytes -= bytes;
     }
-    await em.nativeDelete(CachedAnswerSchema, { tenant, key: { $in: victims } });
+    await em.nativeDelete(CachedAnswerSchema, { tenant, key: { $in: victims.map(({ key }) => key) } });
     em.clear();
     dropped.push(...victims);
   }
