@@ -4,6 +4,7 @@ import {
   AttributeProtoSchema,
   AttributeProto_AttributeType as AttributeType,
   TensorProto_DataLocation as DataLocation,
+  GraphProtoSchema,
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
@@ -12,7 +13,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from '@landfall/proto/onnx/onnx_pb.js';
-import { inRunningOrder, withoutCopies } from './order.ts';
+import { inputsOf, inRunningOrder, withoutCopies } from './order.ts';
 
 /** ONNX element types that graphs use. */
 export const ELEMENT = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 } as const;
@@ -39,11 +40,11 @@ const OPSET = 24n;
 
 /** Builds one ONNX graph: inputs, constants, weights in their files, nodes, outputs. */
 export class OnnxGraph {
-  readonly #nodes: NodeProto[] = [];
+  #nodes: NodeProto[] = [];
   readonly #initializers: TensorProto[] = [];
   readonly #inputs: ValueInfoProto[] = [];
   readonly #outputs: ValueInfoProto[] = [];
-  readonly #shapes: ValueInfoProto[] = [];
+  #shapes: ValueInfoProto[] = [];
   readonly #constants = new Map<string, Value>();
   #next = 0;
 
@@ -180,11 +181,36 @@ export class OnnxGraph {
     return values;
   }
 
+  /**
+   * One value by one of two ways, of which a run takes only the one that `condition`, a bool, says. Both see what was
+   * made before, and what they make themselves nobody else does.
+   */
+  either(condition: Value, yes: () => Value, no: () => Value): Value {
+    const [result] = this.nodes('If', [condition], 1);
+    const node = this.#nodes.at(-1)!;
+    node.attribute.push(this.#branch('then_branch', yes), this.#branch('else_branch', no));
+    return result!;
+  }
+
+  #branch(name: string, make: () => Value): AttributeProto {
+    const [nodes, shapes] = [this.#nodes, this.#shapes];
+    this.#nodes = [];
+    this.#shapes = [];
+    try {
+      const output = valueInfo(make().name, 'float32', undefined);
+      const g = create(GraphProtoSchema, { name, node: this.#nodes, valueInfo: this.#shapes, output: [output] });
+      return create(AttributeProtoSchema, { name, type: AttributeType.GRAPH, g });
+    } finally {
+      this.#nodes = nodes;
+      this.#shapes = shapes;
+    }
+  }
+
   /** The model in ONNX's wire format. */
   serialize(): Uint8Array {
     const outputs = new Set(this.#outputs.map(({ name }) => name));
     const nodes = inRunningOrder(withoutCopies(this.#nodes), outputs);
-    const used = new Set(nodes.flatMap((node) => node.input));
+    const used = new Set(nodes.flatMap(inputsOf));
     const model = create(ModelProtoSchema, {
       irVersion: 10n,
       producerName: 'landfall',

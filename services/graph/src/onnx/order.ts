@@ -1,5 +1,12 @@
 import type { NodeProto } from '@landfall/proto/onnx/onnx_pb.js';
 
+/** What a node reads, its branches included. */
+export function inputsOf(node: NodeProto): string[] {
+  return [...node.input, ...branchNodes(node).flatMap(inputsOf)];
+}
+
+const branchNodes = (node: NodeProto) => node.attribute.flatMap(({ g }) => g?.node ?? []);
+
 /**
  * The nodes that the outputs need, in an order that frees memory early. The runtime runs every node it is given, needed
  * or not; and it walks from the last node that nothing follows back to what that one needs, then on to the last but one:
@@ -11,10 +18,10 @@ export function inRunningOrder(nodes: readonly NodeProto[], outputs: ReadonlySet
   for (const node of nodes.toReversed()) {
     if (!node.output.some((name) => needed.has(name))) continue;
     kept.push(node);
-    for (const name of node.input) needed.add(name);
+    for (const name of inputsOf(node)) needed.add(name);
   }
   kept.reverse();
-  const followed = new Set(kept.flatMap((node) => node.input));
+  const followed = new Set(kept.flatMap(inputsOf));
   const isLast = (node: NodeProto) => !node.output.some((name) => followed.has(name));
   return [...kept.filter((node) => !isLast(node)), ...kept.filter(isLast).reverse()];
 }
@@ -31,10 +38,12 @@ export function withoutCopies(nodes: readonly NodeProto[]): NodeProto[] {
     names.set(from, to);
     return false;
   });
-  const renamed = (name: string) => names.get(name) ?? name;
-  for (const node of kept) {
-    node.input = node.input.map(renamed);
-    node.output = node.output.map(renamed);
-  }
+  for (const node of kept) rename(node, (name) => names.get(name) ?? name);
   return kept;
+}
+
+function rename(node: NodeProto, renamed: (name: string) => string): void {
+  node.input = node.input.map(renamed);
+  node.output = node.output.map(renamed);
+  for (const inner of branchNodes(node)) rename(inner, renamed);
 }

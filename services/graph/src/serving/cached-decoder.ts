@@ -9,10 +9,11 @@ import { checkRows } from './check-rows.ts';
 import { decoderGraph, type GraphKind } from './decoder-graph.ts';
 import { imageAttention, type Looks, lookingLayers, queriesOf } from './image-attention.ts';
 import { KeyValuePool } from './key-value-pool.ts';
-import { inCompany, type LaneBatch, laneBatches } from './lanes.ts';
+import { inCompany, type LaneBatch, laneBatches, numbered } from './lanes.ts';
 import { linearGroups } from './linear-groups.ts';
 import { type PackingOptions, packedWeights, type ServingPrecision } from './packed-weights.ts';
-import { type FeedSource, ofSteps, stepFeeds } from './step-feeds.ts';
+import { type HeldContexts, RunningContexts } from './running-contexts.ts';
+import { type FeedSource, ofSingles, ofSteps, stepFeeds } from './step-feeds.ts';
 
 export interface CachedDecoderOptions {
   threads: number;
@@ -24,6 +25,11 @@ export interface CachedDecoderOptions {
   blockSize: number;
   /** The first blocks, whose memory is there from the start (0). */
   readyBlocks?: number;
+  /**
+   * What a second copy of the keys and values may take of sequences that are being gone on with: all that the pool has
+   * where nothing is said. Those that find no room there are read from the pool, which takes twice as long.
+   */
+  contextBytes?: number;
   /** Adapters beside the base. */
   adapterSlots: number;
   /**
@@ -87,6 +93,8 @@ export class CachedDecoder {
   readonly #sessions: ReadonlyMap<GraphKind, InferenceSession>;
   readonly #feeds: FeedSource;
   readonly #pool: KeyValuePool;
+  /** Of the single tokens of a step: those that differ much in length are not computed in one run. */
+  readonly #contexts: readonly RunningContexts[];
   readonly #bank: AdapterBank;
   readonly #positions: number;
   /** Bytes that every run reads of weights. */
@@ -108,6 +116,7 @@ export class CachedDecoder {
     this.#weightBytes = weightBytes;
     this.#pool = new KeyValuePool(config, options.blocks, options.blockSize);
     this.#pool.commit(options.readyBlocks ?? 0);
+    this.#contexts = [new RunningContexts(this.#pool), new RunningContexts(this.#pool)];
     this.#bank = new AdapterBank(config, linearGroups(config));
     // A configuration may claim more positions than the pool could ever hold.
     this.#positions = Math.min(config.maxPositions, options.blocks * options.blockSize);
@@ -181,8 +190,10 @@ export class CachedDecoder {
     const results = new Map<DecodeRow, Float32Array>();
     const plain = rows.filter(({ targets }) => !targets);
     const tooUneven = (wasted: number) => wasted * this.#blockBytes * GATHERING_COST > this.#weightBytes;
-    for (const batch of plain.length > 0 ? laneBatches(plain, tooUneven, blockSize) : [])
-      await this.#run(batch, results);
+    const batches = plain.length > 0 ? laneBatches(plain, tooUneven, blockSize) : [];
+    const singles = batches.filter(ofSingles);
+    if (singles.length > 0) for (const contexts of this.#contexts.slice(singles.length)) contexts.release();
+    for (const batch of batches) await this.#run(batch, this.#contexts[singles.indexOf(batch)], results);
     for (const row of rows) if (row.targets) results.set(row, await this.#score(row, row.targets));
     return rows.map((row) => results.get(row)!);
   }
@@ -214,8 +225,14 @@ export class CachedDecoder {
     return sides * width * blockSize * Float32Array.BYTES_PER_ELEMENT;
   }
 
-  async #run(batch: LaneBatch, results: Map<DecodeRow, Float32Array>): Promise<void> {
+  /** @param contexts where those of the lanes are to lie, if they are single tokens */
+  async #run(
+    given: LaneBatch,
+    contexts: RunningContexts | undefined,
+    results: Map<DecodeRow, Float32Array>,
+  ): Promise<void> {
     const { vocabSize } = this.config;
+    const batch = contexts ? numbered(contexts.inPlace(given.lanes, ({ row }) => row), 1) : given;
     const wanted = new Map<DecodeRow, number[]>();
     for (const { row, first, tokens, at } of batch.lanes) {
       const own = wanted.get(row) ?? [];
@@ -230,7 +247,7 @@ export class CachedDecoder {
     const none = asked.length === 0;
     const whole = [...wanted.keys()].some((row) => !row.top && row.logits !== 'none');
     const looking = [...wanted.keys()].some(({ looks }) => looks);
-    const { logits, top, queries } = await this.#compute(batch, none ? [0] : asked, { whole, looking });
+    const { logits, top, queries } = await this.#compute(batch, none ? [0] : asked, { whole, looking, contexts });
     if (logits) this.#handedOut.push(logits);
     let from = 0;
     for (const [row, { length }] of wanted) {
@@ -255,14 +272,18 @@ export class CachedDecoder {
   async #compute(
     batch: LaneBatch,
     logitRows: readonly number[],
-    { whole, looking }: { whole: boolean; looking: boolean },
+    { whole, looking, contexts }: { whole: boolean; looking: boolean; contexts?: RunningContexts | undefined },
   ): Promise<{ logits: Float32Array | undefined; top: Float32Array; queries: Float32Array[] }> {
     const computed = inCompany(batch);
     // What is not asked for is not copied out of the runtime.
     const looked = looking ? lookingLayers(this.config).map(queriesOf) : [];
     const wanted = ['new_key_values', 'top_tokens', 'top_logits', ...(whole ? ['logits'] : []), ...looked];
-    const kind = this.#kindOf(batch);
-    const feeds = stepFeeds(this.#feeds, computed, logitRows, kind);
+    const held = contexts?.hold(
+      computed.lanes.map(({ row }) => row),
+      this.#bytesFor(contexts),
+    );
+    const kind = this.#kindOf(batch, held);
+    const feeds = stepFeeds(this.#feeds, computed, logitRows, kind, held);
     const outputs = await this.#sessions.get(kind)!.run(feeds, wanted);
     const fresh = outputs.new_key_values!.data as Float32Array;
     const { width } = this.#pool;
@@ -271,6 +292,7 @@ export class CachedDecoder {
       for (let t = 0; t < tokens.length; t++)
         this.#pool.write(row.blockTable, row.start + first + t, fresh, (at + t) * width, stride);
     }
+    if (held) for (const [i, { at }] of computed.lanes.entries()) contexts!.append(i, fresh, at * width, stride);
     giveBack(fresh);
     const tokens = outputs.top_tokens!.data as BigInt64Array;
     const values = outputs.top_logits!.data as Float32Array;
@@ -284,10 +306,17 @@ export class CachedDecoder {
     };
   }
 
+  /** What the others leave of the memory for contexts. */
+  #bytesFor(contexts: RunningContexts): number {
+    const others = this.#contexts.filter((other) => other !== contexts);
+    const all = this.#options.contextBytes ?? this.#pool.data.byteLength;
+    return others.reduce((left, { byteLength }) => left - byteLength, all);
+  }
+
   /** The graph that does least for a batch. */
-  #kindOf(batch: LaneBatch): GraphKind {
+  #kindOf(batch: LaneBatch, held: HeldContexts | undefined): GraphKind {
     const plain = batch.lanes.every(({ row }) => !this.#bank.holds(row.adapterSlot));
-    if (plain && this.#sessions.has('steps') && ofSteps(batch)) return 'steps';
+    if (plain && held && this.#sessions.has('steps') && ofSteps(batch)) return 'steps';
     return (plain && this.#sessions.has('base')) || !this.#sessions.has('adapted') ? 'base' : 'adapted';
   }
 

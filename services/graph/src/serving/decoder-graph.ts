@@ -24,24 +24,33 @@ export interface DecoderGraph {
 }
 
 /**
- * The graph of a decoding step: lanes of as many new tokens each, over a pool of keys and values.
+ * The graph of a decoding step: lanes of as many new tokens each, over keys and values in a pool or, for one token a lane,
+ * in running contexts.
  *
  * | input | shape | |
  * |---|---|---|
  * | input_ids | [N] | N = B * T, lane by lane |
- * | cos, sin | [1, N, headDim / 2] ([N, 1, ...] for steps) | of each token's position |
- * | pool | [2 * layers * kv heads * blocks, blockSize * headDim] | KeyValuePool |
- * | block_rows | [B, kv heads, P] | rows of the pool's first side that a lane reads |
- * | write_tokens | [B, M] | new tokens of which a lane's keys are put among those that it reads; steps write their own |
- * | write_positions | [B] | place of the first of them there; the others follow |
- * | attention_mask | [B, 1, T * G, P * blockSize] | added to the scores |
  * | logit_rows | [L] | tokens whose logits are asked for |
- * | query_shape | [4] | B, T, H, G * headDim; but for steps |
+ * | cos, sin | [1, N, headDim / 2] ([N, 1, ...] for steps) | of each token's position |
+ * | attention_mask | [B, 1, T, S] | added to the scores, of which a lane has S |
+ * | own_places | [B, kv heads, heads / kv heads, 1] | where the own one is among them, for lanes of one token |
+ * | context:SIDE | [B, kv heads, S, headDim] | RunningContexts, of each side |
+ *
+ * and, but for steps, which are always held:
+ *
+ * | input | shape | |
+ * |---|---|---|
+ * | are_steps, are_held | [1] | whether lanes have one token; whether contexts are given for them |
+ * | pool | [2 * layers * kv heads * blocks, blockSize * headDim] | KeyValuePool |
+ * | block_rows | [B, kv heads, P] | rows of the pool's first side that a lane reads, S = P * blockSize |
+ * | write_tokens | [B, M] | new tokens of which a lane's keys are put among those that it reads |
+ * | write_others | [B, 1, M, 1] | 0 for the own one of a lane of one token, else 1 |
+ * | write_positions | [B] | place of the first of them there; the others follow |
+ * | query_shape | [4] | B, T, heads, headDim |
  * | image_rows | [I, 1] | tokens in whose place something else stands, where the graph takes images |
  * | image_tokens | [I, hiddenSize] | what that is |
  *
- * and, where it is adapted, those of AdapterBank. Query heads are read as H heads of G queries a token, H * G = heads: a step's one token (H the
- * kv heads) then reads each key once for all its heads, a chunk (G = 1) has more heads to share among threads.
+ * and, where it is adapted, those of AdapterBank. What a run does not read may have any content.
  *
  * Outputs: logits [L, vocabSize], the likeliest of each row as top_tokens [L] and top_logits [L], new_key_values
  * [2 * layers * N, kv heads, headDim]; where the graph takes images, of the layers that `lookingLayers` names the rotated
@@ -100,7 +109,7 @@ export function decoderGraph(
       return linear.group(Number(layer), group, x).map((y) => tape.constant(y));
     },
     attention: steps
-      ? stepAttention(tape, config, pool, fresh, ids)
+      ? stepAttention(tape, config, fresh)
       : pooledAttention(tape, config, pool, fresh, images ? lookingLayers(config) : []),
   });
   const asked = graph.node('Gather', [hidden, logitRows], { axis: { int: 0 } });

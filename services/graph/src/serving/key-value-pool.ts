@@ -16,6 +16,8 @@ export class KeyValuePool {
   readonly sides: number;
   readonly heads: number;
   readonly headDim: number;
+  /** Of each block. */
+  readonly #changes: Float64Array;
 
   constructor(config: ModelConfig, blocks: number, blockSize: number) {
     this.blocks = blocks;
@@ -24,6 +26,12 @@ export class KeyValuePool {
     this.heads = config.keyValueHeads;
     this.headDim = config.headDim;
     this.data = new Float32Array(this.sides * this.heads * blocks * blockSize * this.headDim);
+    this.#changes = new Float64Array(blocks);
+  }
+
+  /** How often something was put into a block: as long as that is the same, its content is. */
+  changes(block: number): number {
+    return this.#changes[block]!;
   }
 
   /** Values of one token in one side: heads * headDim. */
@@ -43,6 +51,7 @@ export class KeyValuePool {
 
   /** Fills a block with zeros: the graph reads whole blocks, and what is masked must be finite still. */
   clear(block: number): void {
+    this.#changes[block]!++;
     const size = this.blockSize * this.headDim;
     for (let row = block; row < this.sides * this.heads * this.blocks; row += this.blocks)
       this.data.fill(0, row * size, (row + 1) * size);
@@ -54,9 +63,10 @@ export class KeyValuePool {
    */
   write(table: BlockTable, position: number, source: Float32Array, from: number, stride: number): void {
     const { headDim, heads, data } = this;
+    this.#changes[table[Math.floor(position / this.blockSize)]!]!++;
     for (let side = 0; side < this.sides; side++) {
       for (let head = 0; head < heads; head++) {
-        const at = this.#offset(side, head, table, position);
+        const at = this.offset(side, head, table, position);
         const own = from + side * stride + head * headDim;
         for (let i = 0; i < headDim; i++) data[at + i] = source[own + i]!;
       }
@@ -71,7 +81,7 @@ export class KeyValuePool {
     for (let position = from; position < end; position++) {
       for (let side = 0; side < sides; side++) {
         for (let head = 0; head < heads; head++, to += headDim) {
-          const at = this.#offset(side, head, table, position);
+          const at = this.offset(side, head, table, position);
           saved.set(this.data.subarray(at, at + headDim), to);
         }
       }
@@ -101,14 +111,15 @@ export class KeyValuePool {
   ): void {
     const { headDim, data } = this;
     for (let position = begin; position < end; position++) {
-      const at = this.#offset(2 * layer, head, table, position);
+      const at = this.offset(2 * layer, head, table, position);
       let sum = 0;
       for (let i = 0; i < headDim; i++) sum += query[i]! * data[at + i]!;
       products[position] = sum;
     }
   }
 
-  #offset(side: number, head: number, table: BlockTable, position: number): number {
+  /** Where a token's keys or values of a head begin in `data`. */
+  offset(side: number, head: number, table: BlockTable, position: number): number {
     const block = table[Math.floor(position / this.blockSize)]!;
     const row = (side * this.heads + head) * this.blocks + block;
     return (row * this.blockSize + (position % this.blockSize)) * this.headDim;

@@ -77,7 +77,7 @@ function byContext<L extends Omit<Lane, 'at'>>(
   return [ordered.slice(0, best), ...byContext(ordered.slice(best), tooUneven, blockSize)];
 }
 
-function numbered(lanes: Omit<Lane, 'at'>[], length: number): LaneBatch {
+export function numbered(lanes: Omit<Lane, 'at'>[], length: number): LaneBatch {
   return { length, lanes: lanes.map((lane, i) => ({ ...lane, at: i * length })) };
 }
 

@@ -7,6 +7,7 @@ import type { GraphKind } from './decoder-graph.ts';
 import type { KeyValuePool } from './key-value-pool.ts';
 import { contextBlocks, type LaneBatch } from './lanes.ts';
 import type { ServingPrecision } from './packed-weights.ts';
+import { contextOf, type HeldContexts } from './running-contexts.ts';
 
 /** What stays the same from step to step. */
 export interface FeedSource {
@@ -22,34 +23,41 @@ export interface FeedSource {
 /**
  * The inputs of one run of the decoder's graph.
  * @param logitRows tokens of the batch whose logits are asked for
- * @param kind of the graph; `steps` only for a batch that `ofSteps` says can take it
+ * @param kind of the graph; `steps` only for a batch that `ofSteps` says can take it, and with contexts
+ * @param held contexts of the lanes, for lanes that are their rows' one new token
  */
 export function stepFeeds(
   source: FeedSource,
   batch: LaneBatch,
   logitRows: readonly number[],
   kind: GraphKind,
+  held: HeldContexts | undefined,
 ): Record<string, OrtTensor> {
   const { pool, config, precision } = source;
   const { lanes, length } = batch;
   const tokens = lanes.length * length;
   const writes = laneWrites(batch);
   const past = Math.max(...writes.positions.map((at) => Math.ceil((at + writes.count) / pool.blockSize)));
-  // A step reads each key once for all heads that share it; a chunk has the more heads to compute side by side.
-  const group = length === 1 ? config.heads / config.keyValueHeads : 1;
   const feeds: Record<string, OrtTensor> = {
     ...tokenFeeds(source, batch, kind),
-    ...poolFeeds(pool, batch, past),
-    write_positions: int64(writes.positions, [lanes.length]),
-    attention_mask: maskFeed(config, batch, group, past * pool.blockSize),
+    attention_mask: maskFeed(config, batch, held?.size ?? past * pool.blockSize),
+    own_places: placeFeed(config, batch),
     logit_rows: int64(logitRows, [logitRows.length]),
+    ...(held?.feeds ?? noContexts(pool)),
   };
   if (kind === 'adapted') Object.assign(feeds, source.bank.feeds(slotsOf(batch)));
   if (kind !== 'steps') {
-    feeds.write_tokens = int64(writes.tokens, [lanes.length, writes.count]);
-    feeds.query_shape = int64([lanes.length, length, config.heads / group, group * config.headDim], [4]);
+    Object.assign(feeds, {
+      are_steps: bool(length === 1),
+      are_held: bool(held !== undefined),
+      ...poolFeeds(pool, held ? { ...batch, lanes: [] } : batch, past),
+      write_tokens: int64(writes.tokens, [lanes.length, writes.count]),
+      write_others: new OrtTensor('float32', writes.others, [lanes.length, 1, writes.count, 1]),
+      write_positions: int64(writes.positions, [lanes.length]),
+      query_shape: int64([lanes.length, length, config.heads, config.headDim], [4]),
+    });
+    if (source.images) Object.assign(feeds, imageFeeds(config.hiddenSize, batch));
   }
-  if (source.images && kind !== 'steps') Object.assign(feeds, imageFeeds(config.hiddenSize, batch));
   if (precision === 'int8') {
     feeds.int8_middles = middles(tokens);
     feeds.int8_head_middles = middles(logitRows.length);
@@ -57,11 +65,14 @@ export function stepFeeds(
   return feeds;
 }
 
-/** Whether every lane is the one new token of its row, with nothing of an image in it or asked of it. */
-export function ofSteps({ lanes, length }: LaneBatch): boolean {
-  return (
-    length === 1 && lanes.every(({ row }) => row.tokens.length === 1 && !row.images?.length && !row.looks)
-  );
+/** Whether every lane is the one new token of its row. */
+export function ofSingles({ lanes, length }: LaneBatch): boolean {
+  return length === 1 && lanes.every(({ row }) => row.tokens.length === 1);
+}
+
+/** Whether every lane is that, with nothing of an image in it or asked of it. */
+export function ofSteps(batch: LaneBatch): boolean {
+  return ofSingles(batch) && batch.lanes.every(({ row }) => !row.images?.length && !row.looks);
 }
 
 function tokenFeeds(
@@ -137,39 +148,67 @@ function imageFeeds(hiddenSize: number, { lanes }: LaneBatch): Record<string, Or
  * What each lane writes among the keys that it reads: a chunk its own tokens; a step all those of its row, of which the
  * mask hides the later ones. Equally many for all, so that shorter ones go on with their last, behind what they look at.
  */
-function laneWrites({ lanes, length }: LaneBatch): { count: number; tokens: number[]; positions: number[] } {
+function laneWrites({ lanes, length }: LaneBatch): LaneWrites {
   const count = length > 1 ? length : Math.max(...lanes.map(({ row }) => row.tokens.length));
-  const tokens: number[] = [];
-  const positions: number[] = [];
-  for (const { row, first, tokens: own, at } of lanes) {
+  const writes: LaneWrites = { count, tokens: [], positions: [], others: new Float32Array(lanes.length * count) };
+  writes.others.fill(1);
+  for (const [l, { row, first, tokens: own, at }] of lanes.entries()) {
     const begin =
       length > 1 ? { at, first, size: own.length } : { at: at - first, first: 0, size: row.tokens.length };
-    positions.push(row.start + begin.first);
-    for (let t = 0; t < count; t++) tokens.push(begin.at + Math.min(t, begin.size - 1));
+    writes.positions.push(row.start + begin.first);
+    for (let t = 0; t < count; t++) writes.tokens.push(begin.at + Math.min(t, begin.size - 1));
+    if (length === 1) writes.others[l * count + first] = 0;
   }
-  return { count, tokens, positions };
+  return writes;
 }
 
-/** @param group queries a token that see the same: rows of the mask one behind the other */
-function maskFeed(config: ModelConfig, { lanes, length }: LaneBatch, group: number, size: number): OrtTensor {
-  const mask = new Float32Array(lanes.length * length * group * size).fill(MASKED);
+/** See the inputs `write_...` of the graph. */
+interface LaneWrites {
+  count: number;
+  tokens: number[];
+  positions: number[];
+  others: Float32Array;
+}
+
+function maskFeed(config: ModelConfig, { lanes, length }: LaneBatch, size: number): OrtTensor {
+  const mask = new Float32Array(lanes.length * length * size).fill(MASKED);
   for (const { row, first, tokens, at } of lanes) {
     for (let t = 0; t < length; t++) {
       const position = row.start + first + Math.min(t, tokens.length - 1);
       const seen = config.slidingWindow === undefined ? 0 : Math.max(0, position - config.slidingWindow + 1);
-      for (let g = 0; g < group; g++) {
-        const from = ((at + t) * group + g) * size;
-        mask.fill(0, from + seen, from + position + 1);
-      }
+      const from = (at + t) * size;
+      mask.fill(0, from + seen, from + position + 1);
     }
   }
-  return new OrtTensor('float32', mask, [lanes.length, 1, length * group, size]);
+  return new OrtTensor('float32', mask, [lanes.length, 1, length, size]);
+}
+
+/** Position of each lane's first token, once for each head. */
+function placeFeed({ heads, keyValueHeads }: ModelConfig, { lanes }: LaneBatch): OrtTensor {
+  const places = lanes.flatMap(({ row, first }) => new Array<number>(heads).fill(row.start + first));
+  return int64(places, [lanes.length, keyValueHeads, heads / keyValueHeads, 1]);
+}
+
+const empties = new WeakMap<KeyValuePool, Record<string, OrtTensor>>();
+
+/** What stands for contexts where none is read. */
+function noContexts(pool: KeyValuePool): Record<string, OrtTensor> {
+  let feeds = empties.get(pool);
+  if (!feeds) {
+    const { sides, heads, headDim } = pool;
+    const nothing = new OrtTensor('float32', new Float32Array(0), [0, heads, 0, headDim]);
+    feeds = Object.fromEntries(Array.from({ length: sides }, (_, side) => [contextOf(side), nothing]));
+    empties.set(pool, feeds);
+  }
+  return feeds;
 }
 
 /** Adapter of each token, those that fill a lane up included. */
 function slotsOf({ lanes, length }: LaneBatch): number[] {
   return lanes.flatMap(({ row }) => new Array<number>(length).fill(row.adapterSlot));
 }
+
+const bool = (value: boolean) => new OrtTensor('bool', Uint8Array.of(Number(value)), [1]);
 
 const middles = (count: number) => new OrtTensor('uint8', new Uint8Array(count).fill(128), [count, 1]);
 
