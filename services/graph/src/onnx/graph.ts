@@ -198,7 +198,12 @@ export class OnnxGraph {
     this.#shapes = [];
     try {
       const output = valueInfo(make().name, 'float32', undefined);
-      const g = create(GraphProtoSchema, { name, node: this.#nodes, valueInfo: this.#shapes, output: [output] });
+      const g = create(GraphProtoSchema, {
+        name,
+        node: this.#nodes,
+        valueInfo: this.#shapes,
+        output: [output],
+      });
       return create(AttributeProtoSchema, { name, type: AttributeType.GRAPH, g });
     } finally {
       this.#nodes = nodes;

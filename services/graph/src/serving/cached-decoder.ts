@@ -205,6 +205,7 @@ export class CachedDecoder {
 
   /** Copies the keys and values of positions from..end out of a sequence's blocks. */
   save(blockTable: readonly number[], from: number, end: number): Float32Array {
+    this.#flush(blockTable);
     return this.#pool.save(blockTable, from, end);
   }
 
@@ -232,7 +233,12 @@ export class CachedDecoder {
     results: Map<DecodeRow, Float32Array>,
   ): Promise<void> {
     const { vocabSize } = this.config;
-    const batch = contexts ? numbered(contexts.inPlace(given.lanes, ({ row }) => row), 1) : given;
+    const batch = contexts
+      ? numbered(
+          contexts.inPlace(given.lanes, ({ row }) => row),
+          1,
+        )
+      : given;
     const wanted = new Map<DecodeRow, number[]>();
     for (const { row, first, tokens, at } of batch.lanes) {
       const own = wanted.get(row) ?? [];
@@ -247,7 +253,11 @@ export class CachedDecoder {
     const none = asked.length === 0;
     const whole = [...wanted.keys()].some((row) => !row.top && row.logits !== 'none');
     const looking = [...wanted.keys()].some(({ looks }) => looks);
-    const { logits, top, queries } = await this.#compute(batch, none ? [0] : asked, { whole, looking, contexts });
+    const { logits, top, queries } = await this.#compute(batch, none ? [0] : asked, {
+      whole,
+      looking,
+      contexts,
+    });
     if (logits) this.#handedOut.push(logits);
     let from = 0;
     for (const [row, { length }] of wanted) {
@@ -272,27 +282,35 @@ export class CachedDecoder {
   async #compute(
     batch: LaneBatch,
     logitRows: readonly number[],
-    { whole, looking, contexts }: { whole: boolean; looking: boolean; contexts?: RunningContexts | undefined },
+    {
+      whole,
+      looking,
+      contexts,
+    }: { whole: boolean; looking: boolean; contexts?: RunningContexts | undefined },
   ): Promise<{ logits: Float32Array | undefined; top: Float32Array; queries: Float32Array[] }> {
     const computed = inCompany(batch);
     // What is not asked for is not copied out of the runtime.
     const looked = looking ? lookingLayers(this.config).map(queriesOf) : [];
     const wanted = ['new_key_values', 'top_tokens', 'top_logits', ...(whole ? ['logits'] : []), ...looked];
+    for (const other of this.#contexts)
+      if (contexts && other !== contexts) for (const { row } of batch.lanes) other.flush(row.blockTable);
     const held = contexts?.hold(
       computed.lanes.map(({ row }) => row),
       this.#bytesFor(contexts),
     );
+    if (!held) for (const { row } of batch.lanes) this.#flush(row.blockTable);
     const kind = this.#kindOf(batch, held);
     const feeds = stepFeeds(this.#feeds, computed, logitRows, kind, held);
     const outputs = await this.#sessions.get(kind)!.run(feeds, wanted);
     const fresh = outputs.new_key_values!.data as Float32Array;
     const { width } = this.#pool;
     const stride = computed.lanes.length * batch.length * width;
-    for (const { row, first, tokens, at } of batch.lanes) {
-      for (let t = 0; t < tokens.length; t++)
-        this.#pool.write(row.blockTable, row.start + first + t, fresh, (at + t) * width, stride);
-    }
-    if (held) for (const [i, { at }] of computed.lanes.entries()) contexts!.append(i, fresh, at * width, stride);
+    if (held)
+      for (const [i, { at }] of computed.lanes.entries()) contexts!.append(i, fresh, at * width, stride);
+    else
+      for (const { row, first, tokens, at } of batch.lanes)
+        for (let t = 0; t < tokens.length; t++)
+          this.#pool.write(row.blockTable, row.start + first + t, fresh, (at + t) * width, stride);
     giveBack(fresh);
     const tokens = outputs.top_tokens!.data as BigInt64Array;
     const values = outputs.top_logits!.data as Float32Array;
@@ -304,6 +322,11 @@ export class CachedDecoder {
       top,
       queries: looked.map((name) => outputs[name]!.data as Float32Array),
     };
+  }
+
+  /** The pool has all that there is of a sequence. */
+  #flush(blockTable: readonly number[]): void {
+    for (const contexts of this.#contexts) contexts.flush(blockTable);
   }
 
   /** What the others leave of the memory for contexts. */

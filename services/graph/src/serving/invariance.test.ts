@@ -93,9 +93,16 @@ describe.each<ServingPrecision>(['float32', 'int8'])('%s', (precision) => {
       precision,
     };
     const decoder = await CachedDecoder.create(checkpoint, options);
-    decoder.setAdapter(1, { kind: 'lora', ...randomAdapter(config, 3, ['q_proj', 'v_proj']) });
-    decoder.setAdapter(2, { kind: 'lora', ...randomAdapter(config, 8, ['all-linear']) });
-    decoder.setAdapter(3, { kind: 'lora', ...randomAdapter(config, 100, ['down_proj', 'k_proj']) });
+    // Room for the contexts of none, or some, to be read in one piece.
+    const contextBytes = below(2) * below(2 ** 20);
+    const pooling = await CachedDecoder.create(checkpoint, { ...options, contextBytes, copyBytes: 0 });
+    const adapters = [
+      randomAdapter(config, 3, ['q_proj', 'v_proj']),
+      randomAdapter(config, 8, ['all-linear']),
+      randomAdapter(config, 100, ['down_proj', 'k_proj']),
+    ];
+    for (const each of [decoder, pooling])
+      for (const [i, adapter] of adapters.entries()) each.setAdapter(i + 1, { kind: 'lora', ...adapter });
     const length = Math.min(config.maxPositions, 40);
     const free = Array.from({ length: 128 }, (_, i) => i).sort(() => random() - 0.5);
     const make = (): Sequence => {
@@ -113,12 +120,17 @@ describe.each<ServingPrecision>(['float32', 'int8'])('%s', (precision) => {
         await advance(decoder, [sequence], () => (sequence.done === 0 ? sequence.prompt.length : 1));
     }
 
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 6; round++) {
       for (const sequence of sequences) Object.assign(sequence, { done: 0, seen: [] });
       while (sequences.some((sequence) => !finished(sequence))) {
         const open = sequences.filter((sequence) => !finished(sequence));
         const some = open.filter(() => random() < 0.7);
-        await advance(decoder, some.length > 0 ? some : [open[0]!], () => 1 + below(6));
+        const most = round % 2 === 0 ? 1 : 6;
+        await advance(
+          round < 4 ? decoder : pooling,
+          some.length > 0 ? some : [open[0]!],
+          () => 1 + below(most),
+        );
       }
       for (const [i, { seen }] of sequences.entries()) {
         expect(seen.length).toBe(alone[i]!.seen.length);
@@ -144,5 +156,6 @@ describe.each<ServingPrecision>(['float32', 'int8'])('%s', (precision) => {
     expect([...top!]).toEqual(pairs);
     expect([...(await decoder.step(rows.slice(0, 1)))[0]!]).toEqual(pairs);
     await decoder.release();
+    await pooling.release();
   });
 });

@@ -34,6 +34,11 @@ export class KeyValuePool {
     return this.#changes[block]!;
   }
 
+  /** Says that something is put into a block. @returns how often that was */
+  changed(block: number): number {
+    return ++this.#changes[block]!;
+  }
+
   /** Values of one token in one side: heads * headDim. */
   get width(): number {
     return this.heads * this.headDim;
@@ -51,7 +56,7 @@ export class KeyValuePool {
 
   /** Fills a block with zeros: the graph reads whole blocks, and what is masked must be finite still. */
   clear(block: number): void {
-    this.#changes[block]!++;
+    this.changed(block);
     const size = this.blockSize * this.headDim;
     for (let row = block; row < this.sides * this.heads * this.blocks; row += this.blocks)
       this.data.fill(0, row * size, (row + 1) * size);
@@ -63,7 +68,7 @@ export class KeyValuePool {
    */
   write(table: BlockTable, position: number, source: Float32Array, from: number, stride: number): void {
     const { headDim, heads, data } = this;
-    this.#changes[table[Math.floor(position / this.blockSize)]!]!++;
+    this.changed(table[Math.floor(position / this.blockSize)]!);
     for (let side = 0; side < this.sides; side++) {
       for (let head = 0; head < heads; head++) {
         const at = this.offset(side, head, table, position);

@@ -22,9 +22,13 @@ export const contextOf = (side: number) => `context:${side}`;
 /** A context that lies here; behind its tokens are zeros. */
 interface Place {
   blockTable: BlockTable | undefined;
+  /** Whether it lies at an earlier place too, which is the one that counts. */
+  again: boolean;
   /** Tokens. */
   length: number;
-  /** What was read, and how often each had been written to then. */
+  /** Those of them that the pool has too. */
+  pooled: number;
+  /** Where they are in the pool, and how often something had been put there when both had the same. */
   blocks: number[];
   changes: number[];
 }
@@ -36,7 +40,8 @@ const LARGEST_PART = 256;
 /**
  * Contexts of sequences that are being gone on with, each copied out of the pool into one piece of memory for each head
  * of each side, so that a step's attention reads them where they lie. What was there at the step before is not copied
- * again: a sequence keeps its place, and its new token is put behind the others.
+ * again: a sequence keeps its place, and its new token is put behind the others. The pool gets it when somebody is to
+ * read it there: one at a time they would be as many misses of the caches once more.
  */
 export class RunningContexts {
   readonly #pool: KeyValuePool;
@@ -58,6 +63,7 @@ export class RunningContexts {
 
   /** Gives the memory back. */
   release(): void {
+    this.#leave();
     this.#sides = [];
     this.#places = [];
     this.#held = { size: 0, feeds: {} };
@@ -65,7 +71,9 @@ export class RunningContexts {
 
   /** Those to be held next, each at its place of the last time where it has one. */
   inPlace<T>(given: readonly T[], contextOf: (each: T) => Context): T[] {
-    const places = new Map(this.#places.slice(0, given.length).map(({ blockTable }, i) => [blockTable, i]));
+    const places = new Map<BlockTable | undefined, number>();
+    for (const [i, { blockTable, again }] of this.#places.slice(0, given.length).entries())
+      if (!again && !places.has(blockTable)) places.set(blockTable, i);
     const placed = new Array<T | undefined>(given.length).fill(undefined);
     const left: T[] = [];
     for (const each of given) {
@@ -82,7 +90,14 @@ export class RunningContexts {
   hold(contexts: readonly Context[], mostBytes: number): HeldContexts | undefined {
     const size = this.#sizeFor(1 + Math.max(...contexts.map(({ start }) => start)));
     if (!this.#makeRoom(contexts.length, size, mostBytes)) return undefined;
+    // Before any place is another's.
+    for (const [i, { blockTable, start }] of contexts.entries()) {
+      const place = this.#places[i]!;
+      if (place.blockTable !== blockTable || place.length !== start) this.flush(blockTable);
+    }
     for (const [i, context] of contexts.entries()) this.#bring(i, context);
+    for (const [i, { blockTable }] of contexts.entries())
+      this.#places[i]!.again = contexts.findIndex((other) => other.blockTable === blockTable) < i;
     if (this.#held.size !== size || this.#count !== contexts.length) {
       const { heads, headDim } = this.#pool;
       const dims = [contexts.length, heads, size, headDim];
@@ -97,8 +112,16 @@ export class RunningContexts {
     return this.#held;
   }
 
+  /** Puts to the pool what it lacks of those that lie here and in these blocks. */
+  flush(blockTable: BlockTable): void {
+    for (const [i, { pooled, length, blocks }] of this.#places.entries()) {
+      const b = Math.floor(pooled / this.#pool.blockSize);
+      if (pooled < length && blocks[b] === blockTable[b]) this.#write(i);
+    }
+  }
+
   /**
-   * Puts a token behind a context that is held, which was written to the pool there before.
+   * Puts a token behind a context that is held.
    * @param source as KeyValuePool.write has it, and so `from` and `stride`
    */
   append(index: number, source: Float32Array, from: number, stride: number): void {
@@ -116,6 +139,7 @@ export class RunningContexts {
     place.blocks[b] = place.blockTable![b]!;
     place.changes[b] = this.#pool.changes(place.blocks[b]!);
     place.length++;
+    if (place.again) place.pooled = place.length;
   }
 
   /** The size of before where it fits, so that nothing has to be copied anew. */
@@ -138,14 +162,48 @@ export class RunningContexts {
       this.release();
       this.#sides = Array.from({ length: sides }, () => new Float32Array(places * one));
     } else if (size !== this.#size) {
-      // What lay where they begin now is anybody's.
-      this.#places = [];
+      this.#leave();
     }
-    const fresh = count > room;
+    // Where there was something before, all of it is to be cleared.
+    const length = count > room ? 0 : size;
     while (this.#places.length < count)
-      this.#places.push({ blockTable: undefined, length: fresh ? 0 : size, blocks: [], changes: [] });
+      this.#places.push({
+        blockTable: undefined,
+        again: false,
+        length,
+        pooled: length,
+        blocks: [],
+        changes: [],
+      });
     this.#size = size;
     return true;
+  }
+
+  /** No context has a place any more. */
+  #leave(): void {
+    for (const i of this.#places.keys()) this.#write(i);
+    this.#places = [];
+  }
+
+  /** Puts to the pool what it lacks of a context, but into blocks that have become another's. */
+  #write(index: number): void {
+    const { heads, headDim, data, blockSize } = this.#pool;
+    const place = this.#places[index]!;
+    if (place.pooled === place.length) return;
+    for (let b = Math.floor(place.pooled / blockSize); b * blockSize < place.length; b++) {
+      const block = place.blocks[b]!;
+      if (this.#pool.changes(block) !== place.changes[b]) break;
+      const first = Math.max(place.pooled, b * blockSize);
+      const length = (Math.min(place.length, (b + 1) * blockSize) - first) * headDim;
+      for (const [s, side] of this.#sides.entries()) {
+        for (let head = 0; head < heads; head++) {
+          const at = ((index * heads + head) * this.#size + first) * headDim;
+          data.set(side.subarray(at, at + length), this.#pool.offset(s, head, place.blocks, first));
+        }
+      }
+      place.changes[b] = this.#pool.changed(block);
+    }
+    place.pooled = place.length;
   }
 
   /** Copies what is not there yet of a context, and leaves zeros behind it. */
@@ -160,8 +218,11 @@ export class RunningContexts {
       place.changes[same] === this.#pool.changes(blockTable[same]!)
     )
       same++;
+    // What comes from the pool must be there, and what it lacks of another must go there.
+    if (same < blocks || place.blockTable !== blockTable) this.#write(index);
     this.#copy(index, blockTable, Math.min(same * blockSize, place.length, start), start);
     this.#clear(index, start, place.length);
+    place.pooled = place.blockTable === blockTable ? Math.min(place.pooled, start) : start;
     place.blockTable = blockTable;
     place.length = start;
     place.blocks.length = same;

@@ -150,7 +150,12 @@ function imageFeeds(hiddenSize: number, { lanes }: LaneBatch): Record<string, Or
  */
 function laneWrites({ lanes, length }: LaneBatch): LaneWrites {
   const count = length > 1 ? length : Math.max(...lanes.map(({ row }) => row.tokens.length));
-  const writes: LaneWrites = { count, tokens: [], positions: [], others: new Float32Array(lanes.length * count) };
+  const writes: LaneWrites = {
+    count,
+    tokens: [],
+    positions: [],
+    others: new Float32Array(lanes.length * count),
+  };
   writes.others.fill(1);
   for (const [l, { row, first, tokens: own, at }] of lanes.entries()) {
     const begin =

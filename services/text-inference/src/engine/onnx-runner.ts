@@ -21,6 +21,8 @@ const MEMORY_SHARE = 1 / 4;
 const READY_TOKENS = 512;
 /** Share of the pool that this may be: a large model's would take long, and all that the pool may ever need. */
 const READY_SHARE = 1 / 8;
+/** Share of the free memory that contexts may take which lie in one piece beside the pool. */
+const CONTEXT_SHARE = 1 / 8;
 /** Share of it that weights may take which are packed once more, for the base alone. */
 const COPY_SHARE = 1 / 16;
 /** A step computes all ranks of its adapters, so a single one can not be arbitrarily large. */
@@ -40,6 +42,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     blocks,
     blockSize,
     readyBlocks: Math.floor(Math.min((options.maxBatch * READY_TOKENS) / blockSize, blocks * READY_SHARE)),
+    contextBytes: free * CONTEXT_SHARE,
     adapterSlots,
     copyBytes: free * COPY_SHARE,
     images: images !== undefined,
