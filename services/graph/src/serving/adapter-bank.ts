@@ -26,8 +26,8 @@ interface Mix {
   slots: ReadonlySet<number>;
   /** Slot of each row, -1 of those that fill a block up. */
   rows: ReadonlyMap<GroupKind, readonly number[]>;
-  /** `a:` and `b:` of each group and layer. */
-  feeds: Record<string, OrtTensor>;
+  /** `a:` and `b:` of each layer. */
+  feeds: ReadonlyMap<GroupKind, Record<string, OrtTensor>>;
 }
 
 /**
@@ -62,9 +62,12 @@ export class AdapterBank {
     );
   }
 
-  /** Whether a slot has matrices here; the base and a prefix have none. */
-  holds(slot: number): boolean {
-    return this.#parts.has(slot);
+  /** Groups that the adapters of these slots change. */
+  groupsOf(slots: readonly number[]): GroupKind[] {
+    const parts = slots.flatMap((slot) => this.#parts.get(slot) ?? []);
+    return this.#groups
+      .map(({ kind }) => kind)
+      .filter((kind) => parts.some((part) => part.get(kind)!.rows > 0));
   }
 
   /**
@@ -72,15 +75,18 @@ export class AdapterBank {
    * and for each of its layers `a:` [W, inputs] and `b:` [W, outputs].
    *
    * @param slots of each token [N]
+   * @param kinds groups that the step's graph takes
    */
-  feeds(slots: readonly number[]): Record<string, OrtTensor> {
+  feeds(slots: readonly number[], kinds: readonly GroupKind[]): Record<string, OrtTensor> {
     const needed = [...new Set(slots)].filter((slot) => this.#parts.has(slot));
     if (!this.#serves(needed)) {
       this.#mix = this.#layOut(this.#filledUp(needed));
       this.#wideSteps = 0;
     }
-    const feeds = { ...this.#mix.feeds };
-    for (const [kind, rows] of this.#mix.rows) {
+    const feeds: Record<string, OrtTensor> = {};
+    for (const kind of kinds) {
+      const rows = this.#mix.rows.get(kind)!;
+      Object.assign(feeds, this.#mix.feeds.get(kind));
       const selected = new Float32Array(slots.length * rows.length);
       for (const [n, slot] of slots.entries()) {
         for (const [w, own] of rows.entries()) if (own === slot) selected[n * rows.length + w] = 1;
@@ -129,10 +135,12 @@ export class AdapterBank {
 
   #layOut(slots: readonly number[]): Mix {
     const rows = new Map<GroupKind, readonly number[]>();
-    const feeds: Record<string, OrtTensor> = {};
+    const feeds = new Map<GroupKind, Record<string, OrtTensor>>();
     for (const { kind, inputs, outputs } of this.#groups) {
       const own = this.#rows(kind, slots);
       rows.set(kind, own);
+      const ofGroup: Record<string, OrtTensor> = {};
+      feeds.set(kind, ofGroup);
       const sides = [
         ['a', inputs],
         ['b', sum(outputs)],
@@ -153,7 +161,7 @@ export class AdapterBank {
           const data = joined.subarray(layer * size, (layer + 1) * size);
           // Without rows B has one column: a product over nothing fills it, and a long prompt would feel the whole width.
           const columns = side === 'b' && own.length === 0 ? 1 : width;
-          feeds[`${side}:${kind}:${layer}`] = new OrtTensor('float32', data, [own.length, columns]);
+          ofGroup[`${side}:${kind}:${layer}`] = new OrtTensor('float32', data, [own.length, columns]);
         }
       }
     }

@@ -10,7 +10,7 @@ import { decoderGraph, type GraphKind } from './decoder-graph.ts';
 import { imageAttention, type Looks, lookingLayers, queriesOf } from './image-attention.ts';
 import { KeyValuePool } from './key-value-pool.ts';
 import { inCompany, type LaneBatch, laneBatches, numbered } from './lanes.ts';
-import { linearGroups } from './linear-groups.ts';
+import { GROUP_KINDS, linearGroups } from './linear-groups.ts';
 import { type PackingOptions, packedWeights, type ServingPrecision } from './packed-weights.ts';
 import { type HeldContexts, RunningContexts } from './running-contexts.ts';
 import { type FeedSource, ofSingles, ofSteps, stepFeeds } from './step-feeds.ts';
@@ -34,7 +34,8 @@ export interface CachedDecoderOptions {
   adapterSlots: number;
   /**
    * What weights may take that are packed once more (0): first for a graph of single tokens of the base, whose steps take
-   * up to a tenth less, then for one of the base's prompts.
+   * up to a tenth less, then for one of the base's prompts, then for one of single tokens whose adapters change queries,
+   * keys and values alone.
    */
   copyBytes?: number;
   /** Whether images may stand among the tokens (false). */
@@ -74,6 +75,25 @@ export interface DecodeRow {
   top?: boolean | undefined;
 }
 
+/** A graph that can be run. */
+interface GraphSession {
+  kind: GraphKind;
+  session: InferenceSession;
+}
+
+/** The graph that takes any batch, then those that are worth a copy of the weights, the worthiest first. */
+function graphKinds(withAdapters: boolean): GraphKind[] {
+  const steps: GraphKind = { steps: true, adapted: [] };
+  if (!withAdapters) return [{ steps: false, adapted: [] }, steps];
+  return [
+    { steps: false, adapted: GROUP_KINDS },
+    steps,
+    { steps: false, adapted: [] },
+    // What peft changes where nobody says otherwise.
+    { steps: true, adapted: ['qkv'] },
+  ];
+}
+
 /** Positions whose logits are computed at once where a row is scored: a vocabulary of each is a lot of memory. */
 const SCORED_AT_ONCE = 128;
 /** How much faster weights are read one after the other than keys and values are gathered. */
@@ -90,7 +110,7 @@ export class CachedDecoder {
   readonly config: ModelConfig;
   readonly #options: CachedDecoderOptions;
   /** One at least that takes any batch. */
-  readonly #sessions: ReadonlyMap<GraphKind, InferenceSession>;
+  readonly #sessions: readonly GraphSession[];
   readonly #feeds: FeedSource;
   readonly #pool: KeyValuePool;
   /** Of the single tokens of a step: those that differ much in length are not computed in one run. */
@@ -107,7 +127,7 @@ export class CachedDecoder {
   private constructor(
     config: ModelConfig,
     options: CachedDecoderOptions,
-    sessions: ReadonlyMap<GraphKind, InferenceSession>,
+    sessions: readonly GraphSession[],
     weightBytes: number,
   ) {
     this.config = config;
@@ -140,15 +160,14 @@ export class CachedDecoder {
     const packed = packedWeights(checkpoint, options.cacheFolder, packing);
     const weightBytes = [...packed.values()].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
     const { adapterSlots, copyBytes = 0, images = false } = options;
-    const kinds: GraphKind[] = [adapterSlots > 0 ? 'adapted' : 'base'];
-    if (weightBytes <= copyBytes) kinds.push('steps');
-    if (2 * weightBytes <= copyBytes && adapterSlots > 0) kinds.push('base');
-    const sessions = new Map<GraphKind, InferenceSession>();
-    for (const kind of kinds) {
-      const { model, files } = decoderGraph(config, packed, options, packing, { kind, images });
+    const wanted = graphKinds(adapterSlots > 0);
+    const copies = weightBytes > 0 ? Math.floor(copyBytes / weightBytes) : 0;
+    const sessions: GraphSession[] = [];
+    for (const kind of wanted.slice(0, 1 + copies)) {
+      const { model, files } = decoderGraph(config, packed, options, packing, { ...kind, images });
       // Shapes differ from step to step, and a plan of memory for each of them would be kept.
       const settings = { threads: options.threads, memoryPattern: false, spinsBetweenRuns: false };
-      sessions.set(kind, await createSession(model, files, settings));
+      sessions.push({ kind, session: await createSession(model, files, settings) });
     }
     return new CachedDecoder(config, options, sessions, weightBytes);
   }
@@ -218,7 +237,7 @@ export class CachedDecoder {
 
   /** Gives native memory back; not while a step runs. */
   async release(): Promise<void> {
-    for (const session of this.#sessions.values()) await session.release();
+    for (const { session } of this.#sessions) await session.release();
   }
 
   get #blockBytes(): number {
@@ -299,9 +318,9 @@ export class CachedDecoder {
       this.#bytesFor(contexts),
     );
     if (!held) for (const { row } of batch.lanes) this.#flush(row.blockTable);
-    const kind = this.#kindOf(batch, held);
+    const { kind, session } = this.#graphFor(batch, held);
     const feeds = stepFeeds(this.#feeds, computed, logitRows, kind, held);
-    const outputs = await this.#sessions.get(kind)!.run(feeds, wanted);
+    const outputs = await session.run(feeds, wanted);
     const fresh = outputs.new_key_values!.data as Float32Array;
     const { width } = this.#pool;
     const stride = computed.lanes.length * batch.length * width;
@@ -337,10 +356,15 @@ export class CachedDecoder {
   }
 
   /** The graph that does least for a batch. */
-  #kindOf(batch: LaneBatch, held: HeldContexts | undefined): GraphKind {
-    const plain = batch.lanes.every(({ row }) => !this.#bank.holds(row.adapterSlot));
-    if (plain && held && this.#sessions.has('steps') && ofSteps(batch)) return 'steps';
-    return (plain && this.#sessions.has('base')) || !this.#sessions.has('adapted') ? 'base' : 'adapted';
+  #graphFor(batch: LaneBatch, held: HeldContexts | undefined): GraphSession {
+    const groups = this.#bank.groupsOf(batch.lanes.map(({ row }) => row.adapterSlot));
+    const able = this.#sessions.filter(
+      ({ kind: { steps, adapted } }) =>
+        (!steps || (held !== undefined && ofSteps(batch))) &&
+        groups.every((group) => adapted.includes(group)),
+    );
+    const operations = ({ kind: { steps, adapted } }: GraphSession) => adapted.length - (steps ? 10 : 0);
+    return able.reduce((least, each) => (operations(each) < operations(least) ? each : least));
   }
 
   async #score(row: DecodeRow, targets: readonly number[]): Promise<Float32Array> {

@@ -6,16 +6,18 @@ import { decoder, headWeightName, weightShapes } from '../models/transformer.ts'
 import type { Value } from '../onnx/graph.ts';
 import { WeightSource } from '../onnx/weights.ts';
 import { lookingLayers } from './image-attention.ts';
-import { linearGroups } from './linear-groups.ts';
+import { type GroupKind, linearGroups } from './linear-groups.ts';
 import type { PackingOptions } from './packed-weights.ts';
 import { pooledAttention, stepAttention } from './pooled-attention.ts';
 import { servingLinear } from './serving-linear.ts';
 
-/**
- * `adapted` has the parts of adapters; `base` has not; `steps` is of the base where every lane is a row's one new token,
- * in a fifth fewer operations.
- */
-export type GraphKind = 'adapted' | 'base' | 'steps';
+/** What batches a graph is for: the less it takes, the fewer operations it has. */
+export interface GraphKind {
+  /** Whether every lane is a row's one new token, of a context that is held: a fifth fewer operations. */
+  steps: boolean;
+  /** Groups of linear modules that adapters may change. */
+  adapted: readonly GroupKind[];
+}
 
 export interface DecoderGraph {
   model: Uint8Array;
@@ -61,7 +63,7 @@ export function decoderGraph(
   packed: ReadonlyMap<string, StoredTensor>,
   pool: { blocks: number; blockSize: number },
   options: PackingOptions,
-  { kind, images }: { kind: GraphKind; images: boolean },
+  { steps, adapted, images }: GraphKind & { images: boolean },
 ): DecoderGraph {
   const tape = new Tape();
   const { graph } = tape;
@@ -69,7 +71,6 @@ export function decoderGraph(
   const half = config.headDim / 2;
   const shapes = weightShapes(config);
   const ids = graph.input('input_ids', 'int64', ['N']);
-  const steps = kind === 'steps';
   const positions = steps ? ['N', 1, half] : [1, 'N', half];
   const rotation = {
     cos: graph.input('cos', 'float32', positions),
@@ -85,7 +86,7 @@ export function decoderGraph(
     weights,
     options,
     headWeightName(config).replace('.weight', ''),
-    kind === 'adapted',
+    adapted,
   );
   const groups = linearGroups(config);
   const qkv = groups.find(({ kind }) => kind === 'qkv')!;

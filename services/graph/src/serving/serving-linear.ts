@@ -17,23 +17,23 @@ export interface ServingLinear {
 /** x W^T of a packed weight. */
 type Product = (name: string, x: Value, outputs: number, inputs: number) => Value;
 
-/** @param adapted whether adapters of a bank are added */
+/** @param adapted groups to which adapters of a bank are added */
 export function servingLinear(
   graph: OnnxGraph,
   config: ModelConfig,
   weights: WeightSource,
   options: PackingOptions,
   headName: string,
-  adapted: boolean,
+  adapted: readonly GroupKind[],
 ): ServingLinear {
   const product = products[options.precision](graph, weights, options);
-  const adapt = adapted ? bankedAdapters(graph) : undefined;
+  const adapt = bankedAdapters(graph);
   const joined: ServingLinear['joined'] = (layer, { kind, inputs, outputs, bias }, x) => {
     const all = sum(outputs);
     const name = packedName(layer, kind);
     let y = product(options.precision === 'float32' ? fileName(layer, kind) : name, x, all, inputs);
     if (bias) y = graph.node('Add', [y, weights.get(`${name}.bias`, [all])]);
-    return adapt?.(layer, kind, inputs, x, y) ?? y;
+    return adapted.includes(kind) ? adapt(layer, kind, inputs, x, y) : y;
   };
   return {
     joined,

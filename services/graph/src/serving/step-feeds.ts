@@ -23,7 +23,7 @@ export interface FeedSource {
 /**
  * The inputs of one run of the decoder's graph.
  * @param logitRows tokens of the batch whose logits are asked for
- * @param kind of the graph; `steps` only for a batch that `ofSteps` says can take it, and with contexts
+ * @param kind of the graph, which must be for such a batch
  * @param held contexts of the lanes, for lanes that are their rows' one new token
  */
 export function stepFeeds(
@@ -45,8 +45,8 @@ export function stepFeeds(
     logit_rows: int64(logitRows, [logitRows.length]),
     ...(held?.feeds ?? noContexts(pool)),
   };
-  if (kind === 'adapted') Object.assign(feeds, source.bank.feeds(slotsOf(batch)));
-  if (kind !== 'steps') {
+  if (kind.adapted.length > 0) Object.assign(feeds, source.bank.feeds(slotsOf(batch), kind.adapted));
+  if (!kind.steps) {
     Object.assign(feeds, {
       are_steps: bool(length === 1),
       are_held: bool(held !== undefined),
@@ -94,7 +94,7 @@ function tokenFeeds(
       sin.set(rope.sin.subarray(position * half, (position + 1) * half), (at + t) * half);
     }
   }
-  const shape = kind === 'steps' ? [count, 1, half] : [1, count, half];
+  const shape = kind.steps ? [count, 1, half] : [1, count, half];
   return {
     input_ids: new OrtTensor('int64', ids, [count]),
     cos: new OrtTensor('float32', cos, shape),
