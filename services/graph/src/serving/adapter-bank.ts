@@ -2,7 +2,8 @@ import { Tensor as OrtTensor } from 'onnxruntime-node';
 import type { LoraAdapter } from '../checkpoint/peft.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { loraNames, loraScaling, targetedModules } from '../training/lora.ts';
-import { type GroupKind, type LinearGroup, moduleName, sum } from './linear-groups.ts';
+import { GROUP_KINDS, type GroupKind, type LinearGroup, moduleName, sum } from './linear-groups.ts';
+import { bool, int64 } from './tensors.ts';
 
 /**
  * The runtime's products add so many inputs up at once, and how many depends on the columns where they are fewer: rows
@@ -12,7 +13,7 @@ const SUM_BLOCK = 128;
 /** Steps with fewer adapters than lie ready before those left out are taken away: most are back after a chunk. */
 const PATIENCE = 16;
 
-/** A group's matrices of one adapter, rank by rank. */
+/** A module's matrices of one adapter, rank by rank; none of one that the adapter leaves as it is. */
 interface Part {
   rows: number;
   /** [layers, rows, inputs] */
@@ -24,8 +25,8 @@ interface Part {
 /** Adapters that lie behind one another, as a step reads them. */
 interface Mix {
   slots: ReadonlySet<number>;
-  /** Slot of each row, -1 of those that fill a block up. */
-  rows: ReadonlyMap<GroupKind, readonly number[]>;
+  /** Slot of each row, -1 of those that fill a block up; module by module. */
+  rows: ReadonlyMap<GroupKind, readonly (readonly number[])[]>;
   /** `a:` and `b:` of each layer. */
   feeds: ReadonlyMap<GroupKind, Record<string, OrtTensor>>;
 }
@@ -39,7 +40,7 @@ export class AdapterBank {
   readonly #config: ModelConfig;
   readonly #groups: readonly LinearGroup[];
   /** By slot. */
-  readonly #parts = new Map<number, Map<GroupKind, Part>>();
+  readonly #parts = new Map<number, Map<GroupKind, Part[]>>();
   #mix: Mix;
   /** Steps in a row that needed less than the mix has. */
   #wideSteps = 0;
@@ -58,21 +59,20 @@ export class AdapterBank {
     const targeted = targetedModules(this.#config, adapter.config.targetModules);
     this.#parts.set(
       slot,
-      new Map(this.#groups.map((group) => [group.kind, this.#part(group, adapter, targeted)])),
+      new Map(this.#groups.map((group) => [group.kind, this.#partsOf(group, adapter, targeted)])),
     );
   }
 
   /** Groups that the adapters of these slots change. */
   groupsOf(slots: readonly number[]): GroupKind[] {
     const parts = slots.flatMap((slot) => this.#parts.get(slot) ?? []);
-    return this.#groups
-      .map(({ kind }) => kind)
-      .filter((kind) => parts.some((part) => part.get(kind)!.rows > 0));
+    return GROUP_KINDS.filter((kind) => parts.some((part) => part.get(kind)!.some(({ rows }) => rows > 0)));
   }
 
   /**
    * What a step reads of its adapters: for each group `selected:` [N, W], 1 where a token's adapter is a row's and else 0,
-   * and for each of its layers `a:` [W, inputs] and `b:` [W, outputs].
+   * and, of several modules, `rows:` [modules], how many of these rows are each one's; for each of its layers `a:` [W, inputs], and of each
+   * module `b:` [its rows, its outputs]. Where the graph takes several groups, `used:` [1] says whether there are rows.
    *
    * @param slots of each token [N]
    * @param kinds groups that the step's graph takes
@@ -85,13 +85,14 @@ export class AdapterBank {
     }
     const feeds: Record<string, OrtTensor> = {};
     for (const kind of kinds) {
-      const rows = this.#mix.rows.get(kind)!;
       Object.assign(feeds, this.#mix.feeds.get(kind));
+      const rows = this.#mix.rows.get(kind)!.flat();
       const selected = new Float32Array(slots.length * rows.length);
       for (const [n, slot] of slots.entries()) {
         for (const [w, own] of rows.entries()) if (own === slot) selected[n * rows.length + w] = 1;
       }
       feeds[`selected:${kind}`] = new OrtTensor('float32', selected, [slots.length, rows.length]);
+      if (kinds.length > 1) feeds[`used:${kind}`] = bool(rows.length > 0);
     }
     return feeds;
   }
@@ -99,7 +100,7 @@ export class AdapterBank {
   #serves(needed: readonly number[]): boolean {
     const { slots, rows } = this.#mix;
     if (!needed.every((slot) => slots.has(slot))) return false;
-    const wider = [...rows].some(([kind, { length }]) => this.#rows(kind, needed).length < length);
+    const wider = [...rows].some(([kind, own]) => widthOf(this.#rows(kind, needed)) < widthOf(own));
     this.#wideSteps = wider ? this.#wideSteps + 1 : 0;
     return this.#wideSteps <= PATIENCE;
   }
@@ -107,96 +108,96 @@ export class AdapterBank {
   /** With the adapters of before for which the last blocks have room. */
   #filledUp(needed: readonly number[]): number[] {
     const filled = [...needed];
-    const kinds = this.#groups.map(({ kind }) => kind);
-    const widths = kinds.map((kind) => this.#rows(kind, needed).length);
+    const width = (kind: GroupKind, slots: readonly number[]) => widthOf(this.#rows(kind, slots));
+    const widths = new Map(GROUP_KINDS.map((kind) => [kind, width(kind, needed)]));
     for (const slot of this.#mix.slots) {
       if (filled.includes(slot)) continue;
-      if (kinds.every((kind, k) => this.#rows(kind, [...filled, slot]).length <= widths[k]!))
-        filled.push(slot);
+      if ([...widths].every(([kind, most]) => width(kind, [...filled, slot]) <= most)) filled.push(slot);
     }
     return filled;
   }
 
-  /** Slot of each row of a group where these adapters lie behind one another. */
-  #rows(kind: GroupKind, slots: readonly number[]): number[] {
-    const rows: number[] = [];
-    const fill = (count: number, slot: number) => {
-      for (let i = 0; i < count; i++) rows.push(slot);
-    };
-    const left = () => (SUM_BLOCK - (rows.length % SUM_BLOCK)) % SUM_BLOCK;
-    for (const slot of slots) {
-      const { rows: count } = this.#parts.get(slot)!.get(kind)!;
-      if (left() > 0 && left() < Math.min(count, SUM_BLOCK)) fill(left(), -1);
-      fill(count, slot);
-    }
-    fill(left(), -1);
+  /** Slot of each row of a group's modules where these adapters lie behind one another in each. */
+  #rows(kind: GroupKind, slots: readonly number[]): number[][] {
+    const { modules } = this.#groups.find((group) => group.kind === kind)!;
+    const left = (count: number) => (SUM_BLOCK - (count % SUM_BLOCK)) % SUM_BLOCK;
+    const rows = modules.map((_, m) => {
+      const own: number[] = [];
+      for (const slot of slots) {
+        const { rows: count } = this.#parts.get(slot)!.get(kind)![m]!;
+        const before = left(own.length);
+        if (before < Math.min(count, SUM_BLOCK)) own.push(...new Array<number>(before).fill(-1));
+        own.push(...new Array<number>(count).fill(slot));
+      }
+      return own;
+    });
+    rows.at(-1)!.push(...new Array<number>(left(widthOf(rows))).fill(-1));
     return rows;
   }
 
   #layOut(slots: readonly number[]): Mix {
-    const rows = new Map<GroupKind, readonly number[]>();
+    const rows = new Map<GroupKind, readonly (readonly number[])[]>();
     const feeds = new Map<GroupKind, Record<string, OrtTensor>>();
+    const { layers } = this.#config;
     for (const { kind, inputs, outputs } of this.#groups) {
       const own = this.#rows(kind, slots);
+      const width = widthOf(own);
       rows.set(kind, own);
       const ofGroup: Record<string, OrtTensor> = {};
       feeds.set(kind, ofGroup);
-      const sides = [
-        ['a', inputs],
-        ['b', sum(outputs)],
-      ] as const;
-      for (const [side, width] of sides) {
-        const joined = new Float32Array(this.#config.layers * own.length * width);
-        const size = own.length * width;
+      if (own.length > 1) ofGroup[`rows:${kind}`] = int64(own.map(({ length }) => length));
+      const a = new Float32Array(layers * width * inputs);
+      let first = 0;
+      for (const [m, { length }] of own.entries()) {
+        const b = new Float32Array(layers * length * outputs[m]!);
         for (const slot of slots) {
-          const part = this.#parts.get(slot)!.get(kind)!;
-          if (part.rows === 0) continue;
-          const at = own.indexOf(slot) * width;
-          for (let layer = 0; layer < this.#config.layers; layer++) {
-            const from = layer * part.rows * width;
-            joined.set(part[side].subarray(from, from + part.rows * width), layer * size + at);
-          }
+          const part = this.#parts.get(slot)!.get(kind)![m]!;
+          const at = own[m]!.indexOf(slot);
+          copyLayers(part.a, a, {
+            size: part.rows * inputs,
+            at: (first + at) * inputs,
+            step: width * inputs,
+          });
+          copyLayers(part.b, b, {
+            size: part.rows * outputs[m]!,
+            at: at * outputs[m]!,
+            step: length * outputs[m]!,
+          });
         }
-        for (let layer = 0; layer < this.#config.layers; layer++) {
-          const data = joined.subarray(layer * size, (layer + 1) * size);
-          // Without rows B has one column: a product over nothing fills it, and a long prompt would feel the whole width.
-          const columns = side === 'b' && own.length === 0 ? 1 : width;
-          ofGroup[`${side}:${kind}:${layer}`] = new OrtTensor('float32', data, [own.length, columns]);
-        }
+        for (let layer = 0; layer < layers; layer++)
+          ofGroup[`b:${kind}:${layer}:${m}`] = layerOf(b, layer, [length, outputs[m]!]);
+        first += length;
       }
+      for (let layer = 0; layer < layers; layer++)
+        ofGroup[`a:${kind}:${layer}`] = layerOf(a, layer, [width, inputs]);
     }
     return { slots: new Set(slots), rows, feeds };
   }
 
-  /** A as peft has it; B transposed, scaled, in the columns of its module. */
-  #part(group: LinearGroup, adapter: LoraAdapter, targeted: ReadonlyMap<string, unknown>): Part {
+  /** Of each module of a group A as peft has it, and B transposed and scaled. */
+  #partsOf(group: LinearGroup, adapter: LoraAdapter, targeted: ReadonlyMap<string, unknown>): Part[] {
     const { layers } = this.#config;
     const { r } = adapter.config;
     const { inputs } = group;
-    const outputs = sum(group.outputs);
     const scaling = loraScaling(adapter.config);
-    const modules = group.modules.filter((module) => this.#inAnyLayer(targeted, module));
-    const rows = modules.length * r;
-    const a = new Float32Array(layers * rows * inputs);
-    const b = new Float32Array(layers * rows * outputs);
-    for (const [p, module] of modules.entries()) {
-      const index = group.modules.indexOf(module);
-      const own = group.outputs[index]!;
-      const column = sum(group.outputs.slice(0, index));
+    return group.modules.map((module, m) => {
+      const rows = this.#inAnyLayer(targeted, module) ? r : 0;
+      const outputs = group.outputs[m]!;
+      const a = new Float32Array(layers * rows * inputs);
+      const b = new Float32Array(layers * rows * outputs);
       for (let layer = 0; layer < layers; layer++) {
         const name = moduleName(layer, module);
         if (!targeted.has(name)) continue;
         const names = loraNames(name);
         const sourceB = adapter.tensors.get(names.b)!.data;
-        const row = layer * rows + p * r;
-        a.set(adapter.tensors.get(names.a)!.data, row * inputs);
-        for (let k = 0; k < r; k++) {
-          const rowB = b.subarray((row + k) * outputs, (row + k + 1) * outputs);
-          for (let o = 0; o < own; o++) rowB[column + o] = scaling * sourceB[o * r + k]!;
+        a.set(adapter.tensors.get(names.a)!.data, layer * rows * inputs);
+        for (let k = 0; k < rows; k++) {
+          const row = b.subarray((layer * rows + k) * outputs, (layer * rows + k + 1) * outputs);
+          for (let o = 0; o < outputs; o++) row[o] = scaling * sourceB[o * r + k]!;
         }
       }
-    }
-    return { rows, a, b };
+      return { rows, a, b };
+    });
   }
 
   #inAnyLayer(targeted: ReadonlyMap<string, unknown>, module: string): boolean {
@@ -204,4 +205,22 @@ export class AdapterBank {
       if (targeted.has(moduleName(layer, module))) return true;
     return false;
   }
+}
+
+const widthOf = (rows: readonly (readonly number[])[]) => sum(rows.map(({ length }) => length));
+
+/** A layer's part of what holds all of them. */
+function layerOf(all: Float32Array, layer: number, dims: readonly [number, number]): OrtTensor {
+  const size = dims[0] * dims[1];
+  return new OrtTensor('float32', all.subarray(layer * size, (layer + 1) * size), dims);
+}
+
+/** Puts each `size` values of `from` to `at` within each `step` values of `to`. */
+function copyLayers(
+  from: Float32Array,
+  to: Float32Array,
+  { size, at, step }: { size: number; at: number; step: number },
+): void {
+  for (let layer = 0; (layer + 1) * size <= from.length && size > 0; layer++)
+    to.set(from.subarray(layer * size, (layer + 1) * size), layer * step + at);
 }

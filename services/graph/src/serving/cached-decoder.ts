@@ -34,8 +34,8 @@ export interface CachedDecoderOptions {
   adapterSlots: number;
   /**
    * What weights may take that are packed once more (0): first for a graph of single tokens of the base, whose steps take
-   * up to a tenth less, then for one of the base's prompts, then for one of single tokens whose adapters change queries,
-   * keys and values alone.
+   * up to a tenth less, then for one of the base's prompts, then for both where adapters change queries, keys and
+   * values alone.
    */
   copyBytes?: number;
   /** Whether images may stand among the tokens (false). */
@@ -91,6 +91,7 @@ function graphKinds(withAdapters: boolean): GraphKind[] {
     { steps: false, adapted: [] },
     // What peft changes where nobody says otherwise.
     { steps: true, adapted: ['qkv'] },
+    { steps: false, adapted: ['qkv'] },
   ];
 }
 

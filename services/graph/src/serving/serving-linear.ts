@@ -27,13 +27,14 @@ export function servingLinear(
   adapted: readonly GroupKind[],
 ): ServingLinear {
   const product = products[options.precision](graph, weights, options);
-  const adapt = bankedAdapters(graph);
-  const joined: ServingLinear['joined'] = (layer, { kind, inputs, outputs, bias }, x) => {
+  const adapt = bankedAdapters(graph, adapted);
+  const joined: ServingLinear['joined'] = (layer, group, x) => {
+    const { kind, inputs, outputs, bias } = group;
     const all = sum(outputs);
     const name = packedName(layer, kind);
     let y = product(options.precision === 'float32' ? fileName(layer, kind) : name, x, all, inputs);
     if (bias) y = graph.node('Add', [y, weights.get(`${name}.bias`, [all])]);
-    return adapted.includes(kind) ? adapt(layer, kind, inputs, x, y) : y;
+    return adapted.includes(kind) ? adapt(layer, group, x, y) : y;
   };
   return {
     joined,
@@ -98,23 +99,34 @@ const products: Record<
     },
 };
 
-/**
- * y + ((x A^T) * selected) B of the rows that lie ready. With none of them B has one column, and all this is an addition
- * of [N, 1].
- */
-function bankedAdapters(graph: OnnxGraph) {
-  const selections = new Map<GroupKind, Value>();
-  const selectionOf = (kind: GroupKind) => {
-    const selected =
-      selections.get(kind) ?? graph.input(`selected:${kind}`, 'float32', ['N', `${kind}_rows`]);
-    selections.set(kind, selected);
-    return selected;
+/** y + ((x A^T) * selected) B of the rows that lie ready, for each module of a group with its own; see AdapterBank. */
+function bankedAdapters(graph: OnnxGraph, adapted: readonly GroupKind[]) {
+  const shared = new Map<GroupKind, { selected: Value; rows: Value | undefined; used: Value | undefined }>();
+  const sharedOf = (kind: GroupKind, modules: number) => {
+    const inputs = shared.get(kind) ?? {
+      selected: graph.input(`selected:${kind}`, 'float32', ['N', `${kind}_rows`]),
+      rows: modules > 1 ? graph.input(`rows:${kind}`, 'int64', [modules]) : undefined,
+      used: adapted.length > 1 ? graph.input(`used:${kind}`, 'bool', [1]) : undefined,
+    };
+    shared.set(kind, inputs);
+    return inputs;
   };
-  return (layer: number, kind: GroupKind, width: number, x: Value, y: Value): Value => {
-    const a = graph.input(`a:${kind}:${layer}`, 'float32', [`${kind}_rows`, width]);
-    const b = graph.input(`b:${kind}:${layer}`, 'float32', [`${kind}_rows`, `${kind}_columns`]);
-    const ranks = graph.node('ms.FusedMatMul', [x, a], { transB: { int: 1 } });
-    const kept = graph.node('Mul', [ranks, selectionOf(kind)]);
-    return graph.node('Add', [y, graph.node('MatMul', [kept, b])]);
+  return (layer: number, { kind, inputs, outputs }: LinearGroup, x: Value, y: Value): Value => {
+    const { selected, rows, used } = sharedOf(kind, outputs.length);
+    const a = graph.input(`a:${kind}:${layer}`, 'float32', [`${kind}_rows`, inputs]);
+    const b = outputs.map((width, m) =>
+      graph.input(`b:${kind}:${layer}:${m}`, 'float32', [`${kind}_${m}_rows`, width]),
+    );
+    const added = () => {
+      const ranks = graph.node('ms.FusedMatMul', [x, a], { transB: { int: 1 } });
+      const kept = graph.node('Mul', [ranks, selected]);
+      if (!rows) return graph.node('MatMul', [kept, b[0]!]);
+      const parts = graph.nodes('Split', [kept, rows], b.length, { axis: { int: -1 } });
+      const products = parts.map((part, m) => graph.node('MatMul', [part, b[m]!]));
+      return graph.node('Concat', products, { axis: { int: -1 } });
+    };
+    // A product over nothing is filled with zeros, of which a long prompt has many.
+    const nothing = () => graph.node('Identity', [graph.float(0)]);
+    return graph.node('Add', [y, used ? graph.either(used, added, nothing) : added()]);
   };
 }

@@ -8,6 +8,7 @@ import type { KeyValuePool } from './key-value-pool.ts';
 import { contextBlocks, type LaneBatch } from './lanes.ts';
 import type { ServingPrecision } from './packed-weights.ts';
 import { contextOf, type HeldContexts } from './running-contexts.ts';
+import { bool, int64 } from './tensors.ts';
 
 /** What stays the same from step to step. */
 export interface FeedSource {
@@ -213,10 +214,4 @@ function slotsOf({ lanes, length }: LaneBatch): number[] {
   return lanes.flatMap(({ row }) => new Array<number>(length).fill(row.adapterSlot));
 }
 
-const bool = (value: boolean) => new OrtTensor('bool', Uint8Array.of(Number(value)), [1]);
-
 const middles = (count: number) => new OrtTensor('uint8', new Uint8Array(count).fill(128), [count, 1]);
-
-function int64(values: readonly number[], shape: number[]): OrtTensor {
-  return new OrtTensor('int64', BigInt64Array.from(values, BigInt), shape);
-}

@@ -23,8 +23,8 @@ const READY_TOKENS = 512;
 const READY_SHARE = 1 / 8;
 /** Share of the free memory that contexts may take which lie in one piece beside the pool. */
 const CONTEXT_SHARE = 1 / 8;
-/** Share of it that weights may take which are packed once more, for the base alone. */
-const COPY_SHARE = 1 / 16;
+/** Share of it that weights may take which are packed once more, for batches that need not all that there is. */
+const COPY_SHARE = 1 / 10;
 /** A step computes all ranks of its adapters, so a single one can not be arbitrarily large. */
 const HIGHEST_RANK = 256;
 
