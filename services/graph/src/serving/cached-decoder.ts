@@ -1,19 +1,18 @@
-import type { InferenceSession } from 'onnxruntime-node';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { Adapter, PrefixAdapter } from '../checkpoint/peft.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { ropeTables } from '../models/rope.ts';
-import { createSession, giveBack } from '../onnx/session.ts';
+import { giveBack } from '../onnx/session.ts';
 import { AdapterBank } from './adapter-bank.ts';
 import { checkRows } from './check-rows.ts';
-import { decoderGraph, type GraphKind } from './decoder-graph.ts';
+import { GraphSessions } from './graph-sessions.ts';
 import { imageAttention, type Looks, lookingLayers, queriesOf } from './image-attention.ts';
 import { KeyValuePool } from './key-value-pool.ts';
 import { inCompany, type LaneBatch, laneBatches, numbered } from './lanes.ts';
-import { GROUP_KINDS, linearGroups } from './linear-groups.ts';
-import { type PackingOptions, packedWeights, type ServingPrecision } from './packed-weights.ts';
-import { type HeldContexts, RunningContexts } from './running-contexts.ts';
-import { type FeedSource, ofSingles, ofSteps, stepFeeds } from './step-feeds.ts';
+import { linearGroups } from './linear-groups.ts';
+import type { ServingPrecision } from './packed-weights.ts';
+import { RunningContexts } from './running-contexts.ts';
+import { type FeedSource, ofSingles, stepFeeds } from './step-feeds.ts';
 
 export interface CachedDecoderOptions {
   threads: number;
@@ -33,9 +32,9 @@ export interface CachedDecoderOptions {
   /** Adapters beside the base. */
   adapterSlots: number;
   /**
-   * What weights may take that are packed once more (0): first for a graph of single tokens of the base, whose steps take
-   * up to a tenth less, then for one of the base's prompts, then for both where adapters change queries, keys and
-   * values alone.
+   * What weights may take that are packed once more (0), for graphs that do less: with int4 first for prompts, which are
+   * computed with int8 then; for single tokens of the base, whose steps take up to a tenth less; for the base's prompts;
+   * and for both where adapters change queries, keys and values alone.
    */
   copyBytes?: number;
   /** Whether images may stand among the tokens (false). */
@@ -75,26 +74,6 @@ export interface DecodeRow {
   top?: boolean | undefined;
 }
 
-/** A graph that can be run. */
-interface GraphSession {
-  kind: GraphKind;
-  session: InferenceSession;
-}
-
-/** The graph that takes any batch, then those that are worth a copy of the weights, the worthiest first. */
-function graphKinds(withAdapters: boolean): GraphKind[] {
-  const steps: GraphKind = { steps: true, adapted: [] };
-  if (!withAdapters) return [{ steps: false, adapted: [] }, steps];
-  return [
-    { steps: false, adapted: GROUP_KINDS },
-    steps,
-    { steps: false, adapted: [] },
-    // What peft changes where nobody says otherwise.
-    { steps: true, adapted: ['qkv'] },
-    { steps: false, adapted: ['qkv'] },
-  ];
-}
-
 /** Positions whose logits are computed at once where a row is scored: a vocabulary of each is a lot of memory. */
 const SCORED_AT_ONCE = 128;
 /** How much faster weights are read one after the other than keys and values are gathered. */
@@ -110,31 +89,22 @@ const GATHERING_COST = 2;
 export class CachedDecoder {
   readonly config: ModelConfig;
   readonly #options: CachedDecoderOptions;
-  /** One at least that takes any batch. */
-  readonly #sessions: readonly GraphSession[];
+  readonly #sessions: GraphSessions;
   readonly #feeds: FeedSource;
   readonly #pool: KeyValuePool;
   /** Of the single tokens of a step: those that differ much in length are not computed in one run. */
   readonly #contexts: readonly RunningContexts[];
   readonly #bank: AdapterBank;
   readonly #positions: number;
-  /** Bytes that every run reads of weights. */
-  readonly #weightBytes: number;
   /** By slot. */
   readonly #prefixes: (PrefixAdapter | undefined)[];
   /** Logits that the last step has handed out. */
   #handedOut: Float32Array[] = [];
 
-  private constructor(
-    config: ModelConfig,
-    options: CachedDecoderOptions,
-    sessions: readonly GraphSession[],
-    weightBytes: number,
-  ) {
+  private constructor(config: ModelConfig, options: CachedDecoderOptions, sessions: GraphSessions) {
     this.config = config;
     this.#options = options;
     this.#sessions = sessions;
-    this.#weightBytes = weightBytes;
     this.#pool = new KeyValuePool(config, options.blocks, options.blockSize);
     this.#pool.commit(options.readyBlocks ?? 0);
     this.#contexts = [new RunningContexts(this.#pool), new RunningContexts(this.#pool)];
@@ -147,30 +117,20 @@ export class CachedDecoder {
       pool: this.#pool,
       bank: this.#bank,
       rope: ropeTables(config, this.#positions),
-      precision: options.precision ?? 'float32',
       images: options.images ?? false,
     };
   }
 
   static async create(checkpoint: Checkpoint, options: CachedDecoderOptions): Promise<CachedDecoder> {
-    const { config } = checkpoint;
-    const packing: PackingOptions = {
-      precision: options.precision ?? 'float32',
-      int4Block: options.int4Block ?? 32,
-    };
-    const packed = packedWeights(checkpoint, options.cacheFolder, packing);
-    const weightBytes = [...packed.values()].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
-    const { adapterSlots, copyBytes = 0, images = false } = options;
-    const wanted = graphKinds(adapterSlots > 0);
-    const copies = weightBytes > 0 ? Math.floor(copyBytes / weightBytes) : 0;
-    const sessions: GraphSession[] = [];
-    for (const kind of wanted.slice(0, 1 + copies)) {
-      const { model, files } = decoderGraph(config, packed, options, packing, { ...kind, images });
-      // Shapes differ from step to step, and a plan of memory for each of them would be kept.
-      const settings = { threads: options.threads, memoryPattern: false, spinsBetweenRuns: false };
-      sessions.push({ kind, session: await createSession(model, files, settings) });
-    }
-    return new CachedDecoder(config, options, sessions, weightBytes);
+    const sessions = await GraphSessions.create(checkpoint, {
+      copyBytes: 0,
+      images: false,
+      precision: 'float32',
+      int4Block: 32,
+      ...options,
+      adapters: options.adapterSlots > 0,
+    });
+    return new CachedDecoder(checkpoint.config, options, sessions);
   }
 
   /** Puts an adapter into a slot from 1; not while a step runs. */
@@ -209,7 +169,8 @@ export class CachedDecoder {
     for (const row of rows) this.#begin(row);
     const results = new Map<DecodeRow, Float32Array>();
     const plain = rows.filter(({ targets }) => !targets);
-    const tooUneven = (wasted: number) => wasted * this.#blockBytes * GATHERING_COST > this.#weightBytes;
+    const tooUneven = (wasted: number) =>
+      wasted * this.#blockBytes * GATHERING_COST > this.#sessions.weightBytes;
     const batches = plain.length > 0 ? laneBatches(plain, tooUneven, blockSize) : [];
     const singles = batches.filter(ofSingles);
     if (singles.length > 0) for (const contexts of this.#contexts.slice(singles.length)) contexts.release();
@@ -238,7 +199,7 @@ export class CachedDecoder {
 
   /** Gives native memory back; not while a step runs. */
   async release(): Promise<void> {
-    for (const { session } of this.#sessions) await session.release();
+    await this.#sessions.release();
   }
 
   get #blockBytes(): number {
@@ -319,7 +280,8 @@ export class CachedDecoder {
       this.#bytesFor(contexts),
     );
     if (!held) for (const { row } of batch.lanes) this.#flush(row.blockTable);
-    const { kind, session } = this.#graphFor(batch, held);
+    const groups = this.#bank.groupsOf(batch.lanes.map(({ row }) => row.adapterSlot));
+    const { kind, session } = this.#sessions.for(batch, held !== undefined, groups);
     const feeds = stepFeeds(this.#feeds, computed, logitRows, kind, held);
     const outputs = await session.run(feeds, wanted);
     const fresh = outputs.new_key_values!.data as Float32Array;
@@ -354,18 +316,6 @@ export class CachedDecoder {
     const others = this.#contexts.filter((other) => other !== contexts);
     const all = this.#options.contextBytes ?? this.#pool.data.byteLength;
     return others.reduce((left, { byteLength }) => left - byteLength, all);
-  }
-
-  /** The graph that does least for a batch. */
-  #graphFor(batch: LaneBatch, held: HeldContexts | undefined): GraphSession {
-    const groups = this.#bank.groupsOf(batch.lanes.map(({ row }) => row.adapterSlot));
-    const able = this.#sessions.filter(
-      ({ kind: { steps, adapted } }) =>
-        (!steps || (held !== undefined && ofSteps(batch))) &&
-        groups.every((group) => adapted.includes(group)),
-    );
-    const operations = ({ kind: { steps, adapted } }: GraphSession) => adapted.length - (steps ? 10 : 0);
-    return able.reduce((least, each) => (operations(each) < operations(least) ? each : least));
   }
 
   async #score(row: DecodeRow, targets: readonly number[]): Promise<Float32Array> {

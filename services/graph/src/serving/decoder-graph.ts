@@ -7,14 +7,19 @@ import type { Value } from '../onnx/graph.ts';
 import { WeightSource } from '../onnx/weights.ts';
 import { lookingLayers } from './image-attention.ts';
 import { type GroupKind, linearGroups } from './linear-groups.ts';
-import type { PackingOptions } from './packed-weights.ts';
+import type { PackingOptions, ServingPrecision } from './packed-weights.ts';
 import { pooledAttention, stepAttention } from './pooled-attention.ts';
 import { servingLinear } from './serving-linear.ts';
 
 /** What batches a graph is for: the less it takes, the fewer operations it has. */
 export interface GraphKind {
-  /** Whether every lane is a row's one new token, of a context that is held: a fifth fewer operations. */
-  steps: boolean;
+  /**
+   * `steps`: every lane is a row's one new token, of a context that is held, which needs a fifth fewer operations;
+   * `chunks`: lanes of several.
+   */
+  takes: 'any' | 'chunks' | 'steps';
+  /** How its weights are kept. */
+  precision: ServingPrecision;
   /** Groups of linear modules that adapters may change. */
   adapted: readonly GroupKind[];
 }
@@ -61,10 +66,10 @@ export interface DecoderGraph {
 export function decoderGraph(
   config: ModelConfig,
   packed: ReadonlyMap<string, StoredTensor>,
-  pool: { blocks: number; blockSize: number },
-  options: PackingOptions,
-  { steps, adapted, images }: GraphKind & { images: boolean },
+  options: PackingOptions & { blocks: number; blockSize: number },
+  { takes, adapted, images }: GraphKind & { images: boolean },
 ): DecoderGraph {
+  const steps = takes === 'steps';
   const tape = new Tape();
   const { graph } = tape;
   const weights = new WeightSource(graph, { tensors: packed });
@@ -111,7 +116,7 @@ export function decoderGraph(
     },
     attention: steps
       ? stepAttention(tape, config, fresh)
-      : pooledAttention(tape, config, pool, fresh, images ? lookingLayers(config) : []),
+      : pooledAttention(tape, config, options, fresh, images ? lookingLayers(config) : []),
   });
   const asked = graph.node('Gather', [hidden, logitRows], { axis: { int: 0 } });
   const logits = linear.head(asked);

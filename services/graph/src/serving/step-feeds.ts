@@ -6,7 +6,6 @@ import type { AdapterBank } from './adapter-bank.ts';
 import type { GraphKind } from './decoder-graph.ts';
 import type { KeyValuePool } from './key-value-pool.ts';
 import { contextBlocks, type LaneBatch } from './lanes.ts';
-import type { ServingPrecision } from './packed-weights.ts';
 import { contextOf, type HeldContexts } from './running-contexts.ts';
 import { bool, int64 } from './tensors.ts';
 
@@ -16,7 +15,6 @@ export interface FeedSource {
   pool: KeyValuePool;
   rope: RopeTables;
   bank: AdapterBank;
-  precision: ServingPrecision;
   /** Whether the graphs take images. */
   images: boolean;
 }
@@ -34,7 +32,7 @@ export function stepFeeds(
   kind: GraphKind,
   held: HeldContexts | undefined,
 ): Record<string, OrtTensor> {
-  const { pool, config, precision } = source;
+  const { pool, config } = source;
   const { lanes, length } = batch;
   const tokens = lanes.length * length;
   const writes = laneWrites(batch);
@@ -47,7 +45,7 @@ export function stepFeeds(
     ...(held?.feeds ?? noContexts(pool)),
   };
   if (kind.adapted.length > 0) Object.assign(feeds, source.bank.feeds(slotsOf(batch), kind.adapted));
-  if (!kind.steps) {
+  if (kind.takes !== 'steps') {
     Object.assign(feeds, {
       are_steps: bool(length === 1),
       are_held: bool(held !== undefined),
@@ -59,7 +57,7 @@ export function stepFeeds(
     });
     if (source.images) Object.assign(feeds, imageFeeds(config.hiddenSize, batch));
   }
-  if (precision === 'int8') {
+  if (kind.precision === 'int8') {
     feeds.int8_middles = middles(tokens);
     feeds.int8_head_middles = middles(logitRows.length);
   }
@@ -95,7 +93,7 @@ function tokenFeeds(
       sin.set(rope.sin.subarray(position * half, (position + 1) * half), (at + t) * half);
     }
   }
-  const shape = kind.steps ? [count, 1, half] : [1, count, half];
+  const shape = kind.takes === 'steps' ? [count, 1, half] : [1, count, half];
   return {
     input_ids: new OrtTensor('int64', ids, [count]),
     cos: new OrtTensor('float32', cos, shape),
