@@ -23,10 +23,15 @@ test('a new answer stays while an old one to the same request turns out void', a
   const policy = toJsonString(PolicyMessage, create(PolicyMessage, { enabled: true }));
   await database.transaction((em) => em.insert(CachePolicySchema, { tenant, body: policy, revision: 1 }));
 
-  const [written, told] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const [voided, written, told] = [0, 1, 2].map(() => Promise.withResolvers<void>()) as [
+    PromiseWithResolvers<void>,
+    PromiseWithResolvers<void>,
+    PromiseWithResolvers<void>,
+  ];
   const slow: Database = Object.create(database, {
     transaction: {
       value: async (work: Parameters<Database['transaction']>[0]) => {
+        await voided.promise;
         const result = await database.transaction(work);
         written.resolve();
         await told.promise;
@@ -52,6 +57,7 @@ test('a new answer stays while an old one to the same request turns out void', a
   await database.transaction((em) => invalidate(em, { tenant, cause: 'cache_policy.changed', model: '' }));
   await book.refresh(tenant);
   expect(cache.get('k', Date.now())).toBe(undefined);
+  voided.resolve();
   const writing = book.sync();
   await written.promise;
   keep('new');

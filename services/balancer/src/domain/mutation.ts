@@ -1,10 +1,10 @@
 import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
 import type { EntityManager } from '@landfall/common/db/database.ts';
+import { onceIn } from '@landfall/common/db/idempotency.ts';
 import { UpdateDeploymentResponseSchema } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import type { BalancerContext } from '../context.ts';
 import type { Deployment } from '../db/entities.ts';
 import { findDeployment } from './deployments.ts';
-import { repeatable } from './repeatable.ts';
 
 /** The answers of all these calls have the same shape; what is kept of one only tells that its change was made. */
 const output = UpdateDeploymentResponseSchema;
@@ -28,7 +28,7 @@ export async function mutateDeployment<I extends DescMessage>(
   mutate: (em: EntityManager) => Promise<Deployment>,
 ): Promise<Deployment> {
   const { requestId } = request;
-  await repeatable(database, { ...call, tenant, requestId, output }, request, async (em) => {
+  await onceIn(database, { ...call, tenant, requestId, output }, request, async (em) => {
     const { revision } = await mutate(em);
     return create(output, { deployment: { name, revision: BigInt(revision) } });
   });

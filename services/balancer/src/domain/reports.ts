@@ -1,10 +1,10 @@
 import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
+import { onceIn } from '@landfall/common/db/idempotency.ts';
 import { ReportOutcomesResponseSchema } from '@landfall/proto/landfall/balancer/v1/balancer_service_pb.js';
 import type { BalancerContext } from '../context.ts';
 import type { Told } from '../control/canary.ts';
 import { tell } from './canaries.ts';
 import { findDeployment } from './deployments.ts';
-import { repeatable } from './repeatable.ts';
 
 /** Both kinds of reports are answered alike. */
 const output = ReportOutcomesResponseSchema;
@@ -27,7 +27,7 @@ export async function takeReport<I extends DescMessage>(
   const { requestId, deployment: name, model } = request;
   // Most reports come while nothing is tried: they end here, without a transaction.
   if (!fleet.deployments.find(tenant, name).canaryModel) return false;
-  await repeatable(database, { ...report, requestId, output }, request, async (em) => {
+  await onceIn(database, { ...report, requestId, output }, request, async (em) => {
     const { canaryModel } = await tell(em, tenant, name, model, told);
     return create(output, { canaryRunning: canaryModel !== '' });
   });

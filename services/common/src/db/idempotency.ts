@@ -9,7 +9,7 @@ import {
 } from '@bufbuild/protobuf';
 import { invalidArgument } from '../errors/errors.ts';
 import { HandledRequestSchema } from './chassis-tables.ts';
-import type { EntityManager } from './database.ts';
+import type { Database, EntityManager } from './database.ts';
 
 export interface RepeatableCall<I extends DescMessage, O extends DescMessage> {
   tenant: string;
@@ -49,4 +49,17 @@ export async function once<I extends DescMessage, O extends DescMessage>(
   const reply = await mutate();
   await em.nativeUpdate(HandledRequestSchema, key, { response: toJsonString(call.output, reply) });
   return reply;
+}
+
+/**
+ * The same in a transaction of its own: of two repeats that race, the later one finds the earlier one's answer and
+ * changes nothing.
+ */
+export async function onceIn<I extends DescMessage, O extends DescMessage>(
+  database: Database,
+  call: RepeatableCall<I, O>,
+  request: MessageShape<I>,
+  mutate: (em: EntityManager) => Promise<MessageShape<O>>,
+): Promise<MessageShape<O>> {
+  return database.transaction((em) => once(em, call, request, () => mutate(em)));
 }

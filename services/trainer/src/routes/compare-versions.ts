@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { onceIn } from '@landfall/common/db/idempotency.ts';
 import { invalidArgument } from '@landfall/common/errors/errors.ts';
 import type { CallContext } from '@landfall/common/rpc/call-context.ts';
 import { pairedBootstrap } from '@landfall/metrics/bootstrap.ts';
@@ -9,7 +10,7 @@ import {
   MetricComparisonSchema,
 } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import type { Route, TrainerContext } from '../context.ts';
-import { answerOnce, knownAnswer } from '../domain/answer-once.ts';
+import { knownAnswer } from '../domain/known-answer.ts';
 import { comparedMetrics } from '../evaluation/compare.ts';
 import { measureVersion } from '../evaluation/measure.ts';
 import { isClip } from '../evaluation/measure-clip.ts';
@@ -42,7 +43,7 @@ export const compareVersions: Route<'compareVersions'> = (service) => async (req
     });
     return create(MetricComparisonSchema, { metric, ...difference });
   });
-  return answerOnce(service, call, request, async () =>
+  return onceIn(service.database, call, request, async () =>
     create(CompareVersionsResponseSchema, { comparisons, first: first.result, second: second.result }),
   );
 };

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { EntityManager } from '@landfall/common/db/database.ts';
+import { onceIn } from '@landfall/common/db/idempotency.ts';
 import { JobSchema } from '@landfall/proto/landfall/trainer/v1/job_pb.js';
 import {
   CreateJobRequestSchema,
@@ -7,9 +8,9 @@ import {
 } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import type { Route } from '../context.ts';
 import type { JobRow } from '../db/entities.ts';
-import { answerOnce, knownAnswer } from '../domain/answer-once.ts';
 import { jobReply, writeOutcome, writeSpec } from '../domain/job-reply.ts';
 import { createJob as insertJob } from '../domain/job-transitions.ts';
+import { knownAnswer } from '../domain/known-answer.ts';
 import { type ResolvedSpec, resolveSpec } from '../domain/resolve-spec.ts';
 
 export const createJob: Route<'createJob'> = (service) => async (request, context) => {
@@ -25,7 +26,7 @@ export const createJob: Route<'createJob'> = (service) => async (request, contex
   const before = await knownAnswer(service, call, request);
   if (before) return before;
   const resolved = await resolveSpec(service, request.spec!, { context });
-  const reply = await answerOnce(service, call, request, async (em) => {
+  const reply = await onceIn(service.database, call, request, async (em) => {
     const row = await insertResolved(em, tenant, resolved);
     return create(CreateJobResponseSchema, { job: await jobReply(em, row) });
   });

@@ -1,10 +1,11 @@
 import { create } from '@bufbuild/protobuf';
+import { onceIn } from '@landfall/common/db/idempotency.ts';
 import {
   CreateTuningPlanRequestSchema,
   CreateTuningPlanResponseSchema,
 } from '@landfall/proto/landfall/trainer/v1/trainer_service_pb.js';
 import type { Route } from '../context.ts';
-import { answerOnce, knownAnswer } from '../domain/answer-once.ts';
+import { knownAnswer } from '../domain/known-answer.ts';
 import { newPlan } from '../plan/new-plan.ts';
 import { needsPreparation } from '../plan/prepare.ts';
 import { insertPlan, planReply } from '../plan/store.ts';
@@ -22,7 +23,7 @@ export const createTuningPlan: Route<'createTuningPlan'> = (service) => async (r
   const before = await knownAnswer(service, call, request);
   if (before) return before;
   const plan = await newPlan(service, request, { context });
-  const reply = await answerOnce(service, call, request, async (em) => {
+  const reply = await onceIn(service.database, call, request, async (em) => {
     const row = await insertPlan(em, tenant, plan, needsPreparation(plan) ? 'prepare' : 'choose');
     return create(CreateTuningPlanResponseSchema, {
       id: row.id,
