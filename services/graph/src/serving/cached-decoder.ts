@@ -174,7 +174,8 @@ export class CachedDecoder {
     const batches = plain.length > 0 ? laneBatches(plain, tooUneven, blockSize) : [];
     const singles = batches.filter(ofSingles);
     if (singles.length > 0) for (const contexts of this.#contexts.slice(singles.length)) contexts.release();
-    for (const batch of batches) await this.#run(batch, this.#contexts[singles.indexOf(batch)], results);
+    const contextsOf = new Map(singles.map((batch, i) => [batch, this.#contexts[i]]));
+    for (const batch of batches) await this.#run(batch, contextsOf.get(batch), results);
     for (const row of rows) if (row.targets) results.set(row, await this.#score(row, row.targets));
     return rows.map((row) => results.get(row)!);
   }
@@ -214,12 +215,8 @@ export class CachedDecoder {
     results: Map<DecodeRow, Float32Array>,
   ): Promise<void> {
     const { vocabSize } = this.config;
-    const batch = contexts
-      ? numbered(
-          contexts.inPlace(given.lanes, ({ row }) => row),
-          1,
-        )
-      : given;
+    const placed = contexts?.inPlace(given.lanes, ({ row }) => row);
+    const batch = placed ? numbered(placed, given.length) : given;
     const wanted = new Map<DecodeRow, number[]>();
     for (const { row, first, tokens, at } of batch.lanes) {
       const own = wanted.get(row) ?? [];

@@ -1,4 +1,5 @@
 import { Tensor as OrtTensor } from 'onnxruntime-node';
+import { giveBack } from '../onnx/session.ts';
 import type { BlockTable, KeyValuePool } from './key-value-pool.ts';
 
 /** What a sequence has in the pool before its next token. */
@@ -64,8 +65,8 @@ export class RunningContexts {
   /** Gives the memory back. */
   release(): void {
     this.#leave();
+    for (const side of this.#sides) giveBack(side);
     this.#sides = [];
-    this.#places = [];
     this.#held = { size: 0, feeds: {} };
   }
 

@@ -62,6 +62,18 @@ class Trace {
 }
 
 describe('Scheduler', () => {
+  test('few that run wait longer where many wait for their first token', () => {
+    const trace = new Trace(64, { maxBatch: 4, maxPrefillTokens: 32, maxChunkTokens: 4 });
+    trace.add(sequence('a', 1));
+    expect(trace.step()).toBe('a[0:1]+');
+    trace.add(...['b', 'c', 'd', 'e', 'f'].map((id) => sequence(id, 6)));
+    // Three places are left: three times the chunk.
+    expect(trace.step()).toBe('a[1:2]+ b[0:6]+ c[0:6]+');
+    // One is left, beside three that run: the chunk.
+    expect(trace.step()).toBe('a[2:3]+ b[6:7]+ c[6:7]+ d[0:4]');
+    expect(trace.step()).toBe('a[3:4]+ b[7:8]+ c[7:8]+ d[4:6]+');
+  });
+
   test('requests join at any step, and all that are past their prompt take a token in each', () => {
     const trace = new Trace(16, { maxBatch: 3 });
     const [a, b, c, d] = [sequence('a', 3), sequence('b', 4), sequence('c', 3), sequence('d', 1)];
@@ -168,9 +180,8 @@ describe('Scheduler', () => {
       sequence('d', prompt, { adapter: 'x' }),
       sequence('e', [0, 1, 2, 3, 50, 51]),
     );
-    expect(trace.step()).toBe('a[10:11]+ b[8:11]+ c[0:5]');
-    expect(trace.step()).toBe('a[11:12]+ b[11:12]+ c[5:10]+ d[0:3]');
-    expect(trace.step()).toBe('a[12:13]+ b[12:13]+ c[10:11]+ d[3:10]+ e[4:5]');
+    expect(trace.step()).toBe('a[10:11]+ b[8:11]+ c[0:10]+ d[0:3]');
+    expect(trace.step()).toBe('a[11:12]+ b[11:12]+ c[10:11]+ d[3:10]+ e[4:5]');
   });
 
   test('what equal prompts that come together have in common is computed once', () => {

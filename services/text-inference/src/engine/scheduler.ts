@@ -18,7 +18,7 @@ export interface SchedulerLimits {
   maxBatch: number;
   /** Prompt tokens of one step while nobody waits for a next token. */
   maxPrefillTokens: number;
-  /** Prompt tokens of one step beside sequences that do. */
+  /** Prompt tokens of one step beside as many sequences that do; as many times more as fewer do than wait for a first one. */
   maxChunkTokens: number;
 }
 
@@ -91,8 +91,10 @@ export class Scheduler {
   }
 
   #budget(decoding: number): number {
-    const { maxPrefillTokens, maxChunkTokens } = this.#limits;
-    return decoding > 0 ? Math.min(maxChunkTokens, maxPrefillTokens) : maxPrefillTokens;
+    const { maxBatch, maxPrefillTokens, maxChunkTokens } = this.#limits;
+    if (decoding === 0) return maxPrefillTokens;
+    const starting = Math.min(maxBatch - decoding, this.#running.length - decoding + this.waiting.length);
+    return Math.min(Math.floor(maxChunkTokens * Math.max(1, starting / decoding)), maxPrefillTokens);
   }
 
   /** Gives those who wait the places of running ones of a lower priority, the lowest and youngest first. */
