@@ -12,7 +12,6 @@ import {
   Severity,
 } from '@landfall/proto/landfall/vision/v1/inspection_pb.js';
 import type { ProfileSpec } from '@landfall/proto/landfall/vision/v1/profile_pb.js';
-import { UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { VisionContext } from '../context.ts';
 import { FindingEntity, ReportEntity } from '../db/inspection-entities.ts';
 import type { Judgement } from '../inspection/judge.ts';
@@ -38,18 +37,23 @@ const DAY_MS = 86_400_000;
 export async function findByRequest(
   { database }: Pick<VisionContext, 'database'>,
   tenant: string,
-  requestId: string,
-  requestDigest: string,
+  { requestId, requestDigest }: Pick<NewReport, 'requestId' | 'requestDigest'>,
 ): Promise<Report | undefined> {
   if (requestId === '') return undefined;
-  return database.read(async (em) => {
-    const row = await em.findOne(ReportEntity, { tenant, requestId });
-    if (!row) return undefined;
-    if (row.requestDigest !== requestDigest) {
-      throw invalidArgument('request_id', 'was used before with other content; take a new one');
-    }
-    return (await reportReply(em, [row]))[0];
-  });
+  return database.read((em) => known(em, tenant, { requestId, requestDigest }));
+}
+
+async function known(
+  em: EntityManager,
+  tenant: string,
+  { requestId, requestDigest }: Pick<NewReport, 'requestId' | 'requestDigest'>,
+): Promise<Report | undefined> {
+  const row = requestId === '' ? null : await em.findOne(ReportEntity, { tenant, requestId });
+  if (!row) return undefined;
+  if (row.requestDigest !== requestDigest) {
+    throw invalidArgument('request_id', 'was used before with other content; take a new one');
+  }
+  return (await reportReply(em, [row]))[0];
 }
 
 /**
@@ -57,18 +61,14 @@ export async function findByRequest(
  * @returns the report as it is kept; that of another call with the same token where it was faster
  */
 export async function saveReport(
-  context: Pick<VisionContext, 'database'>,
+  { database }: Pick<VisionContext, 'database'>,
   identity: Identity,
   fresh: NewReport,
 ): Promise<Report> {
-  try {
-    return await context.database.transaction((em) => insert(em, identity, fresh));
-  } catch (cause) {
-    if (!(cause instanceof UniqueConstraintViolationException)) throw cause;
-    const first = await findByRequest(context, identity.tenant, fresh.requestId, fresh.requestDigest);
-    if (!first) throw cause;
-    return first;
-  }
+  // Where the other one comes in between, the transaction is done again and finds it.
+  return database.transaction(
+    async (em) => (await known(em, identity.tenant, fresh)) ?? (await insert(em, identity, fresh)),
+  );
 }
 
 async function insert(em: EntityManager, identity: Identity, fresh: NewReport): Promise<Report> {

@@ -46,7 +46,7 @@ export async function inspect(
   const requestDigest = createHash('sha256')
     .update(toBinary(InspectRequestSchema, request))
     .digest('base64url');
-  const repeated = await findByRequest(context, tenant, request.requestId, requestDigest);
+  const repeated = await findByRequest(context, tenant, { requestId: request.requestId, requestDigest });
   if (repeated) return request.includeHeatMap ? explainReport(context, repeated.id, call) : repeated;
   const { profile: name, profileVersion } = request;
   const profile = await database.read((em) => findProfile(em, tenant, name, profileVersion));
