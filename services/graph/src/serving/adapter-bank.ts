@@ -71,8 +71,9 @@ export class AdapterBank {
 
   /**
    * What a step reads of its adapters: for each group `selected:` [N, W], 1 where a token's adapter is a row's and else 0,
-   * and, of several modules, `rows:` [modules], how many of these rows are each one's; for each of its layers `a:` [W, inputs], and of each
-   * module `b:` [its rows, its outputs]. Where the graph takes several groups, `used:` [1] says whether there are rows.
+   * and, where it has several modules, `rows:` [modules], how many of these rows are each one's; for each of its layers
+   * `a:` [W, inputs], and of each module `b:` [its rows, its outputs]. Where the graph takes several groups, `used:` [1]
+   * says whether there are rows.
    *
    * @param slots of each token [N]
    * @param kinds groups that the step's graph takes

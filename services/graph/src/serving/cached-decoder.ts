@@ -241,6 +241,7 @@ export class CachedDecoder {
     for (const [row, { length }] of wanted) {
       if (row.looks) {
         const { at } = batch.lanes.find((lane) => lane.row === row)!;
+        this.#flush(row.blockTable);
         results.set(row, imageAttention(this.config, this.#pool, row, row.looks, { queries, at }));
         continue;
       }

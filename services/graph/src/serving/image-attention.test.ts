@@ -109,17 +109,20 @@ test.each(Object.keys(VARIANTS))(
     ];
     const width = 5;
     const table = [7, 3, 9, 12, 1, 0, 15, 4];
+    // The last ones come one by one.
+    const chunked = tokens.length - 2;
     for (let from = 0; from < tokens.length; ) {
-      const end = Math.min(tokens.length, from + between(random, 1, 7));
+      const stepwise = from >= chunked;
+      const end = stepwise ? from + 1 : Math.min(chunked, from + between(random, 1, 7));
       const queries = Array.from({ length: end - from }, (_, i) => i).filter(
-        (i) => from + i >= 8 && random() < 0.7,
+        (i) => from + i >= 8 && (stepwise || random() < 0.7),
       );
       const row = {
         tokens: tokens.slice(from, end),
         start: from,
         blockTable: table,
         adapterSlot: 0,
-        stepwise: false,
+        stepwise,
         logits: 'none' as const,
         ...(queries.length > 0 ? { looks: { queries, over } } : {}),
       };
